@@ -1,0 +1,367 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Collect issues what was granted: all items or none. A second collect ends the first one's leases,
+// verified, and issues with the original expiry; for delete and admin there is no second.
+func (b *Broker) Collect(ctx context.Context, caller Caller, id string) ([]Credential, error) {
+	defer b.collects.lock(id)()
+	cfg := b.Configuration()
+	request, approvals, err := b.collectable(ctx, caller, id)
+	if err != nil {
+		return nil, err
+	}
+	if request.Collected > 0 {
+		if err := b.replace(ctx, request); err != nil {
+			return nil, err
+		}
+	}
+	g, err := b.derive(ctx, cfg, caller, request, approvals)
+	if err != nil {
+		return nil, b.recordRefusedCollect(ctx, request, err)
+	}
+	return b.issue(ctx, cfg, g)
+}
+
+// collectable loads the agent's own request and says why it cannot be collected, if so.
+func (b *Broker) collectable(ctx context.Context, caller Caller, id string) (request Request, approvals []Approval, err error) {
+	request.ID = id
+	err = b.store.View(ctx, func(r Reader) error {
+		if found, err := load(r, &request); err != nil || !found || !mine(caller, request) {
+			return errors.Join(err, noRequest(id))
+		}
+		approvals, err = approvalsOf(r, id)
+		return err
+	})
+	if err != nil {
+		return request, nil, err
+	}
+	now := b.now()
+	switch request.State {
+	case RequestPending:
+		return request, nil, Errorf(CodePending, "a human has not decided yet").WithNext("wait with `hourkey wait %s`", id)
+	case RequestDenied:
+		return request, nil, Errorf(CodeDenied, "a reviewer denied this: %s", orElse(request.Verdict, "no reason was given"))
+	case RequestExpired, RequestCancelled:
+		return request, nil, Errorf(CodeExpired, "this request is %s", request.State).WithNext("make a new request")
+	case RequestApproved, RequestCollected:
+	}
+	switch {
+	case now.After(request.Deadline):
+		return request, nil, Errorf(CodeExpired, "this had to be collected by %s", request.Deadline.Format(time.RFC3339)).WithNext("make a new request")
+	case request.Collected > 0 && request.Actions().NeedsHuman():
+		return request, nil, Errorf(CodeExpired, "a credential that may %s is shown once", request.Actions()).WithNext("make a new request")
+	case request.Collected > 0 && !now.Before(request.Expires):
+		return request, nil, Errorf(CodeExpired, "its hour is over").WithNext("make a new request")
+	}
+	return request, approvals, nil
+}
+
+func mine(caller Caller, request Request) bool {
+	return caller.Kind == CallerAgent && caller.Name == request.Agent && caller.Key == request.AgentKey
+}
+
+func noRequest(id string) *Error { return Errorf(CodeNotFound, "no request %s", clip(id)) }
+
+func orElse(text, otherwise string) string {
+	if text == "" {
+		return otherwise
+	}
+	return text
+}
+
+// approvalsOf lists a request's approvals in the order in which they were given.
+func approvalsOf(r Reader, request string) ([]Approval, error) {
+	approvals, err := list[Approval](r, "approval", "request/"+request)
+	slices.SortFunc(approvals, func(a, b Approval) int { return a.At.Compare(b.At) })
+	return approvals, err
+}
+
+// replace ends, verified, what an earlier collect of the same request issued.
+func (b *Broker) replace(ctx context.Context, request Request) error {
+	var leases []Lease
+	err := b.store.View(ctx, func(r Reader) (err error) {
+		leases, err = list[Lease](r, "lease", "request/"+request.ID)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, lease := range leases {
+		if !lease.Open() {
+			continue
+		}
+		if err := b.end(ctx, lease.ID, CauseReplaced, "agent:"+request.Agent); err != nil {
+			return err
+		}
+		if ended, err := b.lease(ctx, lease.ID); err != nil || ended.Open() {
+			return Errorf(CodeConflict, "the credential that was collected before cannot be ended before %s", lease.Expires.Format(time.RFC3339)).
+				WithNext("make a new request").Because(err)
+		}
+	}
+	return nil
+}
+
+// issue is two transactions around the provider calls; see docs/lease.md. One is enough when no issuer
+// calls anybody.
+func (b *Broker) issue(ctx context.Context, cfg *Configuration, g grant) ([]Credential, error) {
+	leases, targets, local, err := b.plan(cfg, g)
+	if err != nil {
+		return nil, err
+	}
+	if local {
+		return b.issueLocal(ctx, cfg, g, leases, targets)
+	}
+	b.failpoint("issue.intent.before")
+	if err := b.update(ctx, func(tx Tx) error { return b.intend(tx, cfg, g, leases) }); err != nil {
+		return nil, err
+	}
+	b.failpoint("issue.intent.after")
+	// From here on the outcome is recorded even when the agent has gone away.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Duration(len(leases)+1)*providerTimeout)
+	defer cancel()
+	done := b.underWay(leases)
+	credentials, err := b.callIssuers(ctx, g, leases, targets)
+	if err == nil {
+		b.failpoint("issue.live.before")
+		err = b.update(ctx, func(tx Tx) error { return b.makeLive(tx, g, leases) })
+		b.failpoint("issue.live.after")
+	}
+	done()
+	if err != nil {
+		return nil, b.undo(ctx, leases, err)
+	}
+	return credentials, nil
+}
+
+// plan makes the leases of a grant.
+func (b *Broker) plan(cfg *Configuration, g grant) (leases []*Lease, targets []Target, local bool, err error) {
+	now, local := b.now(), true
+	if !g.expires.After(now) || g.expires.Sub(now) > Hour {
+		return nil, nil, false, Errorf(CodeExpired, "nothing is left of its time").WithNext("make a new request")
+	}
+	for _, item := range g.items {
+		target := cfg.Targets[TargetRef{item.Environment, item.Target}]
+		id, err := b.newID()
+		if err != nil {
+			return nil, nil, false, err
+		}
+		expires := g.expires
+		if end := now.Add(item.Description.TTL); end.Before(expires) {
+			expires = end
+		}
+		leases = append(leases, &Lease{
+			ID: id, Name: b.name(id), Request: g.request.ID, Agent: g.request.Agent, AgentKey: g.request.AgentKey, Owner: g.request.Owner,
+			Task: g.request.Task, Environment: item.Environment, Target: item.Target, Binding: target.Binding,
+			Scopes: item.Description.Scopes, State: LeaseIssuing, Created: now, Expires: expires,
+		})
+		targets = append(targets, target)
+		local = local && target.Issuer.Capabilities().Local
+	}
+	return leases, targets, local, nil
+}
+
+// name is what a lease is called at its provider (invariant 8).
+func (b *Broker) name(lease string) string { return namePrefix(b.Installation().ID) + lease }
+
+func namePrefix(installation string) string { return "hk-" + installation + "-" }
+
+// intend is the first transaction: nothing is issued that was not first recorded (invariants 2 and 8).
+func (b *Broker) intend(tx Tx, cfg *Configuration, g grant, leases []*Lease) error {
+	if err := b.stillMay(tx, g); err != nil {
+		return err
+	}
+	now := Request{ID: g.request.ID}
+	if err := tx.Load(&now); err != nil {
+		return err
+	}
+	if now.State != g.request.State || now.Collected != g.request.Collected {
+		return Errorf(CodeConflict, "the request changed while it was collected").WithNext("try again")
+	}
+	if err := roomForLeases(tx, cfg, g.request.Agent, len(leases)); err != nil {
+		return err
+	}
+	now.State, now.Expires = RequestCollected, g.expires
+	now.Collected++
+	if err := tx.Save(&now); err != nil {
+		return err
+	}
+	for _, lease := range leases {
+		if err := tx.Save(lease); err != nil {
+			return err
+		}
+		kind := EventLeaseIssuing
+		if lease.State == LeaseLive {
+			kind = EventLeaseIssued
+		}
+		if err := b.append(tx, kind, "agent:"+lease.Agent, lease.ID, leaseEvent(*lease)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stillMay is checked in both transactions: agent, freeze and clock.
+func (b *Broker) stillMay(r Reader, g grant) error {
+	if err := b.clockBehind(); err != nil {
+		return err
+	}
+	if _, err := activeAgent(r, g.request.Agent, g.request.AgentKey); err != nil {
+		return err
+	}
+	if b.Configuration().Hash != g.request.Config {
+		return stale("the configuration changed while this was collected")
+	}
+	return b.frozen(r, g.request.Agent, g.request.Task, g.request.Environments)
+}
+
+func roomForLeases(r Reader, cfg *Configuration, agent string, more int) error {
+	limit := cfg.Limits.LeasesPerAgent
+	if limit <= 0 {
+		return nil
+	}
+	open, err := count(r, "lease", "open/"+agent, limit)
+	if err == nil && open+more > limit {
+		return Errorf(CodeSlowDown, "%s has %s open and may have %d", agent, plural(open, "lease"), limit).WithNext("release one with `hourkey release`, or wait for its end")
+	}
+	return err
+}
+
+// underWay marks leases as being issued; who wants to end one waits for done.
+func (b *Broker) underWay(leases []*Lease) (done func()) {
+	ready := make(chan struct{})
+	for _, lease := range leases {
+		b.issuing.Store(lease.ID, ready)
+	}
+	return func() {
+		for _, lease := range leases {
+			b.issuing.Delete(lease.ID)
+		}
+		close(ready)
+	}
+}
+
+func (b *Broker) callIssuers(ctx context.Context, g grant, leases []*Lease, targets []Target) ([]Credential, error) {
+	credentials := make([]Credential, len(leases))
+	for i, lease := range leases {
+		var err error
+		if credentials[i], err = b.callIssuer(ctx, g, g.items[i], lease, targets[i]); err != nil {
+			return nil, err
+		}
+	}
+	return credentials, nil
+}
+
+// callIssuer issues one credential and seals its handle into the lease. What lives longer than was
+// decided is refused (invariant 1).
+func (b *Broker) callIssuer(ctx context.Context, g grant, item Item, lease *Lease, target Target) (Credential, error) {
+	ref := TargetRef{lease.Environment, lease.Target}
+	ctx, cancel := context.WithTimeout(ctx, providerTimeout)
+	defer cancel()
+	b.failpoint("issue.provider.before")
+	credential, handle, err := target.Issuer.Issue(ctx, Order{
+		Name: lease.Name, Lease: lease.ID, Description: item.Description, TTL: lease.Expires.Sub(b.now()), Expires: lease.Expires,
+		Agent: g.request.Agent, Owner: g.request.Owner, Task: g.request.Task,
+	})
+	b.failpoint("issue.provider.after")
+	if err != nil {
+		return Credential{}, providerError("issuing", ref, err)
+	}
+	if len(handle) > 0 {
+		if lease.Handle, err = b.sealer.Seal(handle, "lease/"+lease.ID); err != nil {
+			return Credential{}, Errorf(CodeInternal, "the broker could not seal a handle").Because(err)
+		}
+	}
+	if credential.Expires.IsZero() || credential.Expires.After(lease.Expires.Add(time.Second)) {
+		return Credential{}, Errorf(CodeUnavailable, "%s returned a credential that outlives what was decided: it is ended", ref)
+	}
+	credential.Environment, credential.Target, credential.Lease, credential.Scopes = lease.Environment, lease.Target, lease.ID, lease.Scopes
+	return credential, nil
+}
+
+// makeLive is the second transaction. It refuses when the world changed during the provider call.
+func (b *Broker) makeLive(tx Tx, g grant, leases []*Lease) error {
+	if err := b.stillMay(tx, g); err != nil {
+		return err
+	}
+	for _, lease := range leases {
+		now := Lease{ID: lease.ID}
+		if err := tx.Load(&now); err != nil {
+			return err
+		}
+		if now.State != LeaseIssuing {
+			return Errorf(CodeConflict, "the lease was ended while it was issued (%s)", orElse(string(now.Cause), string(now.State)))
+		}
+		if !b.now().Before(lease.Expires) {
+			return Errorf(CodeExpired, "the provider took longer than the lease lasts")
+		}
+		live := *lease
+		live.State = LeaseLive
+		if err := tx.Save(&live); err != nil {
+			return err
+		}
+		if err := b.append(tx, EventLeaseIssued, "agent:"+lease.Agent, lease.ID, leaseEvent(live)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// issueLocal commits once: the credential is made of our own keys and calls nobody.
+func (b *Broker) issueLocal(ctx context.Context, cfg *Configuration, g grant, leases []*Lease, targets []Target) ([]Credential, error) {
+	credentials, err := b.callIssuers(ctx, g, leases, targets)
+	if err != nil {
+		return nil, err
+	}
+	for _, lease := range leases {
+		lease.State = LeaseLive
+	}
+	if err := b.update(ctx, func(tx Tx) error { return b.intend(tx, cfg, g, leases) }); err != nil {
+		return nil, err
+	}
+	return credentials, nil
+}
+
+// undo ends whatever an issue that failed may have made. What cannot be ended now, the sweeper retries.
+func (b *Broker) undo(ctx context.Context, leases []*Lease, cause error) error {
+	var open []string
+	for _, lease := range leases {
+		if err := b.endAs(ctx, lease.ID, lease.Handle, CauseFailed, "broker"); err != nil {
+			open = append(open, lease.Name)
+			b.log.ErrorContext(ctx, "a credential that was not handed out could not be ended yet: it is retried", "lease", lease.ID, "error", err)
+		}
+	}
+	if e, ok := errors.AsType[*Error](cause); ok && len(open) > 0 {
+		also := *e
+		also.Message += "; the broker is still ending " + strings.Join(open, ", ")
+		return &also
+	}
+	return cause
+}
+
+// recordRefusedCollect writes down that something was decided and yet not issued.
+func (b *Broker) recordRefusedCollect(ctx context.Context, request Request, refusal error) error {
+	err := b.update(ctx, func(tx Tx) error {
+		data := requestEvent(request)
+		data.Outcome, data.Code, data.Refusal = Deny, CodeOf(refusal), messageOf(refusal)
+		return b.append(tx, EventCollectRefused, "agent:"+request.Agent, request.ID, data)
+	})
+	if err != nil {
+		b.log.ErrorContext(ctx, "a refused collect could not be recorded", "error", err)
+	}
+	return refusal
+}
+
+// messageOf is what may be shown or recorded of an error.
+func messageOf(err error) string {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Message
+	}
+	return "an internal error"
+}

@@ -1,0 +1,128 @@
+package broker
+
+import (
+	"slices"
+	"time"
+)
+
+// Hour is the longest life of a key (invariant 1).
+const Hour = 60 * time.Minute
+
+// Configuration is everything that files say, as one immutable value that a reload replaces whole.
+type Configuration struct {
+	Hash         string                 // over tasks, guardrails, environments, groups and roles (invariant 12)
+	Environments map[string]Environment // name → environment
+	Groups       map[string][]string    // group → humans
+	Roles        map[Role][]string      // role → groups
+	Policy       Policy
+	Targets      map[TargetRef]Target // → issuer
+	Limits       Limits
+}
+
+// TargetRef names a target within its environment.
+type TargetRef struct{ Environment, Target string }
+
+// String gives environment/target.
+func (r TargetRef) String() string { return r.Environment + "/" + r.Target }
+
+// Target is a provider binding. Binding identifies its configuration (not its secrets), so that a
+// lease is ended by the issuer that issued it even after its file has changed.
+type Target struct {
+	Binding string
+	Issuer  interface {
+		Issuer
+		Declarer
+	}
+}
+
+// Environment is the head of environments/NAME.yaml: who must approve what.
+type Environment struct {
+	Name      string
+	Protected bool
+	// Approval says how many distinct humans must approve each action; 0 is none and only read and
+	// write may have it (invariant 3).
+	Approval       map[Actions]int // single action → humans
+	Reviewers      []string        // groups; empty: those of the role reviewer
+	OwnerMayReview bool            // never true in a protected environment
+	Where          string          // file:line
+}
+
+// Limits bound what one agent can have at once.
+type Limits struct {
+	PendingPerAgent int
+	LeasesPerAgent  int
+}
+
+// Role is what a human may do beside reviewing.
+type Role string
+
+// The roles (DESIGN section 7).
+const (
+	RoleReviewer Role = "reviewer"
+	RoleOperator Role = "operator"
+	RoleAuditor  Role = "auditor"
+)
+
+// Validate refuses an environment that would break invariant 3 or the owner rule of protected ones.
+func (e Environment) Validate() error {
+	for _, action := range []Actions{Delete, Admin} {
+		if e.Approval[action] < 1 {
+			return Errorf(CodeInvalid, "%s: approval.%s must be at least 1: no %s without a human", e.Where, action, action).WithField("approval." + action.String())
+		}
+	}
+	for action, n := range e.Approval {
+		if n < 0 || n > 16 {
+			return Errorf(CodeInvalid, "%s: approval.%s is %d: expected 0 to 16", e.Where, action, n).WithField("approval." + action.String())
+		}
+	}
+	if e.Protected && e.OwnerMayReview {
+		return Errorf(CodeInvalid, "%s: owner_may_approve cannot be true in a protected environment", e.Where).WithField("approval.owner_may_approve")
+	}
+	return nil
+}
+
+// Needs tells how many distinct humans must approve these actions here.
+func (e Environment) Needs(actions Actions) int {
+	most := 0
+	for _, action := range actions.Each() {
+		most = max(most, e.Approval[action])
+	}
+	if actions.NeedsHuman() {
+		most = max(most, 1) // invariant 3, whatever a file says
+	}
+	return most
+}
+
+// GroupsOf lists the groups of a human, sorted.
+func (c *Configuration) GroupsOf(human string) []string {
+	var groups []string
+	for group, humans := range c.Groups {
+		if slices.Contains(humans, human) {
+			groups = append(groups, group)
+		}
+	}
+	slices.Sort(groups)
+	return groups
+}
+
+// HasRole tells whether one of the human's groups has the role.
+func (c *Configuration) HasRole(human string, role Role) bool {
+	return c.inAny(human, c.Roles[role])
+}
+
+// MayReview tells whether the human is in a reviewer group of the environment.
+func (c *Configuration) MayReview(human, environment string) bool {
+	e, known := c.Environments[environment]
+	if !known {
+		return false
+	}
+	groups := e.Reviewers
+	if len(groups) == 0 {
+		groups = c.Roles[RoleReviewer]
+	}
+	return c.inAny(human, groups)
+}
+
+func (c *Configuration) inAny(human string, groups []string) bool {
+	return slices.ContainsFunc(groups, func(group string) bool { return slices.Contains(c.Groups[group], human) })
+}

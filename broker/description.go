@@ -1,0 +1,58 @@
+package broker
+
+import "time"
+
+// Wall says what stops a forbidden action at a target.
+type Wall string
+
+// The walls, surest first.
+const (
+	WallNative  Wall = "native"  // the provider itself refuses
+	WallGateway Wall = "gateway" // our gateway judges every call
+	WallWeak    Wall = "weak"    // a known way around exists
+	WallNone    Wall = "none"
+)
+
+// WallFact is one wall of a description: what it stops, and how.
+type WallFact struct {
+	Stops string `json:"stops"` // "another environment", "DELETE and TRUNCATE", "use after the end"
+	Wall  Wall   `json:"wall"`
+	How   string `json:"how"`
+}
+
+// Identity is who a target is at its provider, as the provider tells it. ID is what is pinned;
+// Shown is for the operator who confirms it.
+type Identity struct {
+	ID    string `json:"id"`    // "postgres:7441…/orders"
+	Shown string `json:"shown"` // "database orders on 10.0.0.5:5432, system 7441…"
+}
+
+// Description says what exactly would be issued. All of it is digested but Facts, which may change
+// from minute to minute and are shown with their time.
+type Description struct {
+	Identity   string        `json:"identity"`
+	Scopes     []Scope       `json:"scopes"`     // concrete where the target can enumerate; never smaller than asked
+	Reaches    []string      `json:"reaches"`    // every environment in which something is reached
+	Native     []string      `json:"native"`     // the native policy, line by line, as it will be applied
+	Walls      []WallFact    `json:"walls"`      //
+	Exceptions []Exception   `json:"exceptions"` // named holes of the configuration
+	TTL        time.Duration `json:"ttl"`
+	Ends       string        `json:"ends"` // how surely it ends
+	Facts      []Fact        `json:"-"`
+}
+
+// Exception is a hole that the configuration accepts by name (`accept:`).
+type Exception struct {
+	Object string `json:"object"`
+	Why    string `json:"why"`
+}
+
+// Fact is a size or a count, for the reviewer's eyes.
+type Fact struct {
+	About string    `json:"about"`
+	Text  string    `json:"text"`
+	At    time.Time `json:"at"`
+}
+
+// Digest identifies the description.
+func (d Description) Digest() string { return digest("hourkey/description/1", d) }

@@ -1,0 +1,202 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// recordFor bounds a write that must not hold up an ending (invariant 6).
+const recordFor = 2 * time.Second
+
+// end brings one lease to its end: it says so in the store when that can be, ends the credential at the
+// provider whether or not it could, and records the outcome. nil means that the credential is ended, or
+// that its issuer can only let it expire.
+func (b *Broker) end(ctx context.Context, id string, cause Cause, by string) error {
+	return b.endAs(ctx, id, nil, cause, by)
+}
+
+// endAs is end with the handle of a lease whose second transaction did not come to pass.
+func (b *Broker) endAs(ctx context.Context, id string, handle []byte, cause Cause, by string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*providerTimeout)
+	defer cancel()
+	defer b.endings.lock(id)()
+	lease, err := b.lease(ctx, id)
+	if err != nil || !lease.Open() && handle == nil {
+		return err
+	}
+	if handle != nil {
+		lease.Handle = handle
+	}
+	b.markEnding(ctx, &lease, cause, by)
+	if issued, busy := b.issuing.Load(id); busy { // the credential may come into being only now
+		select {
+		case <-issued.(chan struct{}): //nolint:forcetypeassert // underWay stores nothing else
+		case <-ctx.Done():
+			return Errorf(CodeUnavailable, "the provider is still issuing it: it is ended as soon as that is done")
+		}
+	}
+	target, known := b.target(lease)
+	if known && !target.Issuer.Capabilities().EndsEarly && b.now().Before(lease.Expires) {
+		return nil // declared so: it dies by itself, and the sweeper records that
+	}
+	return b.revoke(ctx, &lease, target, known)
+}
+
+// markEnding writes the order to end. That it fails is logged and remembered, and stops nothing.
+func (b *Broker) markEnding(ctx context.Context, lease *Lease, cause Cause, by string) {
+	if lease.State == LeaseEnding || lease.State == LeaseStuck {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, recordFor)
+	defer cancel()
+	lease.State, lease.Cause, lease.By, lease.Ordered = LeaseEnding, cause, by, b.now()
+	lease.Retry = lease.Ordered
+	if target, known := b.target(*lease); known && !target.Issuer.Capabilities().EndsEarly && lease.Retry.Before(lease.Expires) {
+		lease.Retry = lease.Expires
+	}
+	b.failpoint("end.order.before")
+	err := b.update(ctx, func(tx Tx) error {
+		if err := tx.Save(lease); err != nil {
+			return err
+		}
+		return b.append(tx, EventLeaseEnding, by, lease.ID, leaseEvent(*lease))
+	})
+	b.failpoint("end.order.after")
+	if err != nil {
+		b.unsaved.Store(lease.ID, struct{}{})
+		b.log.ErrorContext(ctx, "the order to end a lease could not be recorded: it is ended all the same", "lease", lease.ID, "error", err)
+	}
+}
+
+// revoke ends the credential at the provider and records the outcome.
+func (b *Broker) revoke(ctx context.Context, lease *Lease, target Target, known bool) error {
+	err := b.callRevoke(ctx, *lease, target, known)
+	if err != nil {
+		return b.notEnded(ctx, lease, err)
+	}
+	lease.State, lease.Ended, lease.Handle, lease.LastError, lease.Retry = LeaseEnded, b.now(), nil, "", time.Time{}
+	b.failpoint("end.done.before")
+	err = b.update(ctx, func(tx Tx) error {
+		if err := tx.Save(lease); err != nil {
+			return err
+		}
+		data := leaseEvent(*lease)
+		data.Seconds = lease.Ended.Sub(lease.Ordered).Seconds()
+		return b.append(tx, EventLeaseEnded, lease.By, lease.ID, data)
+	})
+	b.failpoint("end.done.after")
+	if err != nil {
+		b.unsaved.Store(lease.ID, struct{}{})
+		b.log.ErrorContext(ctx, "a lease is ended at its provider and this could not be recorded yet", "lease", lease.ID, "error", err)
+		return nil
+	}
+	b.unsaved.Delete(lease.ID)
+	return nil
+}
+
+func (b *Broker) callRevoke(ctx context.Context, lease Lease, target Target, known bool) error {
+	if !known {
+		return Errorf(CodeUnavailable, "no target %s/%s with the configuration that issued this lease", lease.Environment, lease.Target).
+			WithNext("put the target's former configuration back")
+	}
+	var handle Handle
+	if len(lease.Handle) > 0 {
+		var err error
+		if handle, err = b.sealer.Open(lease.Handle, "lease/"+lease.ID); err != nil {
+			return Errorf(CodeInternal, "the broker could not open a sealed handle").Because(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, providerTimeout)
+	defer cancel()
+	b.failpoint("end.provider.before")
+	err := target.Issuer.Revoke(ctx, lease.Name, handle)
+	b.failpoint("end.provider.after")
+	return err
+}
+
+const (
+	stuckAfter  = 5 // attempts
+	longestWait = 5 * time.Minute
+)
+
+// notEnded plans the next attempt: 1 s, 2 s, 4 s … 5 min, and alarms once it is stuck.
+func (b *Broker) notEnded(ctx context.Context, lease *Lease, cause error) error {
+	lease.Attempts++
+	wait := min(time.Second<<min(lease.Attempts-1, 16), longestWait)
+	lease.Retry, lease.LastError = b.now().Add(wait), messageOf(cause)
+	stuck := lease.Attempts >= stuckAfter && lease.State != LeaseStuck
+	if stuck {
+		lease.State = LeaseStuck
+	}
+	b.log.ErrorContext(ctx, "a lease could not be ended: it is retried", "lease", lease.ID, "name", lease.Name, "attempts", lease.Attempts, "retry", lease.Retry, "error", cause)
+	err := b.update(ctx, func(tx Tx) error {
+		if err := tx.Save(lease); err != nil {
+			return err
+		}
+		if stuck {
+			return b.append(tx, EventLeaseStuck, "broker", lease.ID, leaseEvent(*lease))
+		}
+		return nil
+	})
+	if err != nil {
+		b.unsaved.Store(lease.ID, struct{}{})
+	}
+	return Errorf(CodeUnavailable, "the provider of %s/%s did not confirm the end: it is retried at %s", lease.Environment, lease.Target, lease.Retry.Format(time.RFC3339)).Because(errors.Join(cause, err))
+}
+
+// target finds the issuer that issued a lease, also when its file was changed or removed since.
+func (b *Broker) target(lease Lease) (Target, bool) {
+	if target, known := b.Configuration().Targets[TargetRef{lease.Environment, lease.Target}]; known && target.Binding == lease.Binding {
+		return target, true
+	}
+	if former, known := b.former.Load(lease.Binding); known {
+		target, ok := former.(Target)
+		return target, ok
+	}
+	return Target{}, false
+}
+
+func (b *Broker) lease(ctx context.Context, id string) (Lease, error) {
+	lease := Lease{ID: id}
+	err := b.store.View(ctx, func(r Reader) error { return r.Load(&lease) })
+	return lease, err
+}
+
+// Release ends the agent's own lease. CodeUnavailable: the provider did not confirm; it is retried.
+func (b *Broker) Release(ctx context.Context, caller Caller, id string) error {
+	lease, err := b.lease(ctx, id)
+	if err != nil || caller.Kind != CallerAgent || lease.Agent != caller.Name || lease.AgentKey != caller.Key {
+		return noLease(id, err)
+	}
+	return b.end(ctx, id, CauseReleased, caller.Actor())
+}
+
+// Revoke ends any lease: operators and the admin socket.
+func (b *Broker) Revoke(ctx context.Context, caller Caller, id string) error {
+	if err := b.mustOperate(caller); err != nil {
+		return err
+	}
+	if _, err := b.lease(ctx, id); err != nil {
+		return noLease(id, err)
+	}
+	return b.end(ctx, id, CauseRevoked, caller.Actor())
+}
+
+func noLease(id string, err error) error {
+	if err != nil && CodeOf(err) != CodeNotFound {
+		return err
+	}
+	return Errorf(CodeNotFound, "no lease %s", clip(id)).WithNext("list them with `hourkey leases`")
+}
+
+// mustOperate lets operators and the admin socket pass.
+func (b *Broker) mustOperate(caller Caller) error {
+	switch {
+	case caller.Kind == CallerSocket:
+		return nil
+	case caller.Kind == CallerHuman && b.Configuration().HasRole(caller.Name, RoleOperator):
+		return nil
+	}
+	return Errorf(CodeForbidden, "only an operator may do this")
+}

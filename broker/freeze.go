@@ -1,0 +1,154 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+)
+
+// frozen refuses when a freeze names the agent, the task, one of the environments, or everything.
+func (b *Broker) frozen(r Reader, agent, task string, environments []string) error {
+	candidates := []Freeze{{Of: FreezeAll}, {Of: FreezeAgent, Name: agent}, {Of: FreezeTask, Name: task}}
+	for _, environment := range environments {
+		candidates = append(candidates, Freeze{Of: FreezeEnvironment, Name: environment})
+	}
+	for _, freeze := range candidates {
+		if _, held := b.held.Load(freeze.ID()); held {
+			return frozenError(freeze)
+		}
+		found, err := load(r, &freeze)
+		if err != nil {
+			return err
+		}
+		if found && freeze.inForce(b.now()) {
+			return frozenError(freeze)
+		}
+	}
+	return nil
+}
+
+func frozenError(f Freeze) error {
+	e := Errorf(CodeFrozen, "%s is frozen: nothing is issued", f.ID()).WithNext("ask an operator to lift it on the approval page")
+	if f.Reason != "" {
+		e.Message += " (" + f.Reason + ")"
+	}
+	return e
+}
+
+func (f Freeze) inForce(now time.Time) bool { return f.Until.IsZero() || now.Before(f.Until) }
+
+func (f Freeze) validate() error {
+	ok := false
+	switch f.Of {
+	case FreezeAll:
+		ok = f.Name == ""
+	case FreezeAgent:
+		ok = IsAgentName(f.Name)
+	case FreezeTask, FreezeEnvironment:
+		ok = IsName(f.Name)
+	}
+	if !ok {
+		return Errorf(CodeInvalid, "freeze %q %q: expected agent, task or environment with a name, or all without one", clip(string(f.Of)), clip(f.Name)).WithField("of")
+	}
+	return nil
+}
+
+// names tells whether the freeze names this lease.
+func (f Freeze) names(l Lease) bool {
+	switch f.Of {
+	case FreezeAll:
+		return true
+	case FreezeAgent:
+		return f.Name == l.Agent
+	case FreezeTask:
+		return f.Name == l.Task
+	case FreezeEnvironment:
+		return f.Name == l.Environment
+	}
+	return true // unknown: as if all (fails closed)
+}
+
+// Freeze stops issuing for what it names and ends its leases. It is in force from the first line on,
+// whether or not the store can be written (invariant 6). ended counts the leases that are ended.
+func (b *Broker) Freeze(ctx context.Context, caller Caller, freeze Freeze) (ended int, err error) {
+	if err := b.mustOperate(caller); err != nil {
+		return 0, err
+	}
+	if err := freeze.validate(); err != nil {
+		return 0, err
+	}
+	freeze.By, freeze.At = caller.Actor(), b.now()
+	return b.freeze(ctx, freeze)
+}
+
+func (b *Broker) freeze(ctx context.Context, freeze Freeze) (ended int, err error) {
+	b.held.Store(freeze.ID(), freeze)
+	record, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordFor)
+	recorded := b.recordFreeze(record, freeze)
+	cancel()
+	var open []Lease
+	err = b.store.View(ctx, func(r Reader) (err error) {
+		open, err = list[Lease](r, "lease", "open")
+		return err
+	})
+	open = slices.DeleteFunc(open, func(l Lease) bool { return !freeze.names(l) })
+	failed := b.endAll(ctx, open, CauseFrozen, freeze.By)
+	return len(open) - failed, errors.Join(err, recorded)
+}
+
+// recordFreeze writes the freeze; one that is not written stays held and is tried again by the sweeper.
+func (b *Broker) recordFreeze(ctx context.Context, freeze Freeze) error {
+	err := b.update(ctx, func(tx Tx) error {
+		if err := tx.Save(&freeze); err != nil {
+			return err
+		}
+		return b.append(tx, EventFrozen, freeze.By, freeze.ID(), freeze)
+	})
+	if err != nil {
+		return Errorf(CodeUnavailable, "%s is frozen, but that could not be recorded yet: it holds while this broker runs", freeze.ID()).Because(err)
+	}
+	b.held.Delete(freeze.ID())
+	return nil
+}
+
+// endAll ends leases side by side and counts those that could not be ended yet.
+func (b *Broker) endAll(ctx context.Context, leases []Lease, cause Cause, by string) (failed int) {
+	const atOnce = 16
+	var (
+		mu   sync.Mutex
+		wait sync.WaitGroup
+		slot = make(chan struct{}, atOnce)
+	)
+	for _, lease := range leases {
+		slot <- struct{}{}
+		wait.Go(func() {
+			defer func() { <-slot }()
+			if err := b.end(ctx, lease.ID, cause, by); err != nil {
+				mu.Lock()
+				failed++
+				mu.Unlock()
+			}
+		})
+	}
+	wait.Wait()
+	return failed
+}
+
+// Freezes lists the freezes in force, those that could not be recorded yet included.
+func (b *Broker) Freezes(ctx context.Context) ([]Freeze, error) {
+	var stored []Freeze
+	err := b.store.View(ctx, func(r Reader) (err error) {
+		stored, err = list[Freeze](r, "freeze", "")
+		return err
+	})
+	freezes := slices.DeleteFunc(stored, func(f Freeze) bool { return !f.inForce(b.now()) })
+	b.held.Range(func(id, held any) bool {
+		if freeze, ok := held.(Freeze); ok && !slices.ContainsFunc(freezes, func(f Freeze) bool { return f.ID() == id }) {
+			freezes = append(freezes, freeze)
+		}
+		return true
+	})
+	return freezes, err
+}

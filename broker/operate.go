@@ -1,0 +1,253 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// open learns, or makes, what this store belongs to, and records the start.
+func (b *Broker) open(ctx context.Context) error {
+	return b.update(ctx, func(tx Tx) error {
+		var installation Installation
+		found, err := load(tx, &installation)
+		if err != nil {
+			return fmt.Errorf("reading the installation: %w", err)
+		}
+		if !found {
+			if installation.ID, err = newInstallation(b.random); err != nil {
+				return err
+			}
+			if err := tx.Save(&installation); err != nil {
+				return err
+			}
+		}
+		b.installation.Store(&installation)
+		if err := b.lastEventOf(tx); err != nil {
+			return err
+		}
+		if b.clockBehind() != nil {
+			return nil // an event now would lie about its time; Status tells it
+		}
+		return b.append(tx, EventStarted, "broker", installation.ID, map[string]string{"config": b.Configuration().Hash})
+	})
+}
+
+func (b *Broker) lastEventOf(r Reader) error {
+	height, err := r.Height()
+	if err != nil || height == 0 {
+		return err
+	}
+	return r.Events(height-1, func(_ uint64, event Event) error {
+		b.sawEvent(event.Time)
+		return nil
+	})
+}
+
+// newInstallation is 8 characters of [0-9a-z].
+func newInstallation(random io.Reader) (string, error) {
+	raw := make([]byte, 5)
+	if _, err := io.ReadFull(random, raw); err != nil {
+		return "", fmt.Errorf("reading random bytes: %w", err)
+	}
+	return crockford.EncodeToString(raw), nil
+}
+
+// Reload puts a checked configuration in force. wider lists in words what got wider, for the event.
+// Requests that were decided under another configuration cannot be collected any more.
+func (b *Broker) Reload(ctx context.Context, caller Caller, next *Configuration, wider []string) error {
+	if caller.Kind != CallerSocket {
+		return Errorf(CodeForbidden, "only the broker's own user may reload")
+	}
+	was := b.Configuration()
+	err := b.update(ctx, func(tx Tx) error {
+		return b.append(tx, EventReloaded, caller.Actor(), next.Hash, map[string]any{"was": was.Hash, "config": next.Hash, "wider": wider})
+	})
+	if err != nil {
+		return err
+	}
+	for _, target := range was.Targets {
+		b.former.Store(target.Binding, target)
+	}
+	b.configuration.Store(next)
+	return nil
+}
+
+// ReloadRefused records that a bad set was not taken.
+func (b *Broker) ReloadRefused(ctx context.Context, caller Caller, problem string) {
+	err := b.update(ctx, func(tx Tx) error {
+		return b.append(tx, EventReloadRefused, caller.Actor(), b.Configuration().Hash, map[string]string{"problem": problem})
+	})
+	if err != nil {
+		b.log.ErrorContext(ctx, "a refused reload could not be recorded", "error", err)
+	}
+}
+
+// dropFormer closes targets of replaced configurations once no open lease was issued by them.
+func (b *Broker) dropFormer(ctx context.Context) {
+	used := map[string]bool{} // binding → in use
+	for _, target := range b.Configuration().Targets {
+		used[target.Binding] = true
+	}
+	err := b.store.View(ctx, func(r Reader) error {
+		open, err := list[Lease](r, "lease", "open")
+		for _, lease := range open {
+			used[lease.Binding] = true
+		}
+		return err
+	})
+	if err != nil {
+		return
+	}
+	b.former.Range(func(binding, former any) bool {
+		target, ok := former.(Target)
+		if text, isText := binding.(string); !ok || !isText || used[text] {
+			return true
+		}
+		b.former.Delete(binding)
+		if closer, can := target.Issuer.(io.Closer); can {
+			if err := closer.Close(); err != nil {
+				b.log.WarnContext(ctx, "a former target could not be closed", "error", err)
+			}
+		}
+		return true
+	})
+}
+
+// SawOwnUser records, for good, that a local peer had the broker's own uid: such an installation
+// protects from mistakes only (invariant 5).
+func (b *Broker) SawOwnUser(ctx context.Context) {
+	if !b.Installation().SameUser.IsZero() {
+		return
+	}
+	err := b.update(ctx, func(tx Tx) error {
+		var installation Installation
+		if err := tx.Load(&installation); err != nil || !installation.SameUser.IsZero() {
+			return err
+		}
+		installation.SameUser = b.now()
+		if err := tx.Save(&installation); err != nil {
+			return err
+		}
+		b.installation.Store(&installation)
+		return b.append(tx, EventSameUser, "broker", installation.ID, nil)
+	})
+	if err != nil {
+		b.log.ErrorContext(ctx, "that a local peer has the broker's uid could not be recorded", "error", err)
+	}
+}
+
+// ResetHuman removes a human's passkeys, voids what is open and freezes everything; the new invite is
+// usable at once. Only for a stopped broker: cmd/hourkeyd opens one that serves nobody (DESIGN section 10).
+func (b *Broker) ResetHuman(ctx context.Context, name string) (invite Invite, code Secret, err error) {
+	code, hash, err := b.newCode()
+	if err != nil {
+		return Invite{}, Secret{}, err
+	}
+	err = b.update(ctx, func(tx Tx) error {
+		human := Human{Name: name}
+		if found, err := load(tx, &human); err != nil || !found {
+			return errors.Join(err, Errorf(CodeNotFound, "no human %q", clip(name)))
+		}
+		passkeys, err := list[Passkey](tx, "passkey", "human/"+name)
+		if err != nil {
+			return err
+		}
+		for _, passkey := range passkeys {
+			if err := tx.Delete(&passkey); err != nil {
+				return err
+			}
+		}
+		if err := b.void(tx); err != nil {
+			return err
+		}
+		var installation Installation
+		if err := tx.Load(&installation); err != nil {
+			return err
+		}
+		human.Reset, installation.Reset = b.now(), b.now()
+		invite = Invite{Human: name, CodeHash: hash, State: InviteUsable, Groups: b.Configuration().GroupsOf(name), By: "shell", Created: b.now(), Expires: b.now().Add(codeFor)}
+		freeze := Freeze{Of: FreezeAll, By: "shell", Reason: "the passkeys of " + name + " were reset", At: b.now()}
+		if err := errors.Join(tx.Save(&human), tx.Save(&installation), tx.Save(&invite), tx.Save(&freeze)); err != nil {
+			return err
+		}
+		b.installation.Store(&installation)
+		return b.append(tx, EventHumanReset, "shell", name, map[string]int{"passkeys": len(passkeys)})
+	})
+	return invite, code, err
+}
+
+// void closes every request that could still be collected and removes statements that wait for a
+// signature.
+func (b *Broker) void(tx Tx) error {
+	requests, err := list[Request](tx, "request", "deadline")
+	if err != nil {
+		return err
+	}
+	for _, request := range requests {
+		if err := b.close(tx, request, RequestCancelled, EventRequestCancelled, "shell", ""); err != nil {
+			return err
+		}
+	}
+	ceremonies, err := list[Ceremony](tx, "ceremony", "")
+	if err != nil {
+		return err
+	}
+	for _, ceremony := range ceremonies {
+		if err := tx.Delete(&ceremony); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Restored makes a store that was copied back safe to open: everything is frozen, requests are void,
+// a new installation id begins (the former stays listed, and the sweeper ends what lives under it), and
+// a new epoch names the checkpoint of the old log. Open leases are ended by the first sweep.
+// Only for a stopped broker.
+func (b *Broker) Restored(ctx context.Context, checkpoint string) error {
+	return b.update(ctx, func(tx Tx) error {
+		var installation Installation
+		if err := tx.Load(&installation); err != nil {
+			return err
+		}
+		next, err := newInstallation(b.random)
+		if err != nil {
+			return err
+		}
+		installation.Former, installation.ID = append(installation.Former, installation.ID), next
+		installation.Epoch, installation.Began = installation.Epoch+1, checkpoint
+		if err := b.void(tx); err != nil {
+			return err
+		}
+		if err := b.expireOpenLeases(tx); err != nil {
+			return err
+		}
+		freeze := Freeze{Of: FreezeAll, By: "restore", Reason: "restored from a backup", At: b.now()}
+		if err := errors.Join(tx.Save(&installation), tx.Save(&freeze)); err != nil {
+			return err
+		}
+		b.installation.Store(&installation)
+		return b.append(tx, EventRestored, "shell", next, installation)
+	})
+}
+
+func (b *Broker) expireOpenLeases(tx Tx) error {
+	open, err := list[Lease](tx, "lease", "open")
+	if err != nil {
+		return err
+	}
+	for _, lease := range open {
+		lease.State, lease.Cause, lease.By, lease.Ordered = LeaseEnding, CauseFrozen, "restore", b.now()
+		lease.Retry = time.Time{}
+		if err := tx.Save(&lease); err != nil {
+			return err
+		}
+		if err := b.append(tx, EventLeaseEnding, "restore", lease.ID, leaseEvent(lease)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

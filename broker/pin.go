@@ -1,0 +1,119 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+)
+
+// pinned refuses a target whose identity no operator has confirmed, that changed, or that a second
+// environment claims as well (invariant 12).
+func (b *Broker) pinned(ctx context.Context, cfg *Configuration, ref TargetRef, target Target, identity string) error {
+	pin, others, err := b.pins(ctx, ref)
+	if err != nil {
+		return err
+	}
+	if pin == nil {
+		if _, err := b.learn(ctx, ref, target); err != nil {
+			return err
+		}
+		if pin, others, err = b.pins(ctx, ref); err != nil || pin == nil {
+			return Errorf(CodeUnconfirmed, "%s is not known yet", ref).WithNext("try again").Because(err)
+		}
+	}
+	switch {
+	case pin.Identity.ID != identity || pin.Seen.ID != identity:
+		return Errorf(CodeUnconfirmed, "%s is not what was confirmed: the provider says %s", ref, identity).
+			WithNext("an operator must look at it, and confirm it on %s/targets if it is right", b.origin)
+	case !pin.IsConfirmed():
+		return Errorf(CodeUnconfirmed, "no operator has confirmed yet that %s is %s", ref, pin.Seen.Shown).
+			WithNext("an operator confirms it on %s/targets", b.origin)
+	}
+	return twice(cfg, others, ref, identity)
+}
+
+// twice refuses an identity that a target of another environment has as well.
+func twice(cfg *Configuration, pins []Pin, ref TargetRef, identity string) error {
+	for _, other := range pins {
+		_, configured := cfg.Targets[TargetRef{other.Environment, other.Target}]
+		if configured && other.Environment != ref.Environment && (other.Identity.ID == identity || other.Seen.ID == identity) {
+			return Errorf(CodeWall, "%s and %s/%s are the same thing at the provider: an environment is an isolation boundary", ref, other.Environment, other.Target).
+				WithNext("give each environment its own")
+		}
+	}
+	return nil
+}
+
+// pins gives the pin of one target, nil if there is none, and all pins.
+func (b *Broker) pins(ctx context.Context, ref TargetRef) (own *Pin, all []Pin, err error) {
+	all, err = b.Pins(ctx)
+	for i := range all {
+		if all[i].Environment == ref.Environment && all[i].Target == ref.Target {
+			own = &all[i]
+		}
+	}
+	return own, all, err
+}
+
+// Pins lists the targets' identities, learned and confirmed.
+func (b *Broker) Pins(ctx context.Context) (pins []Pin, err error) {
+	err = b.store.View(ctx, func(r Reader) (err error) {
+		pins, err = list[Pin](r, "pin", "")
+		return err
+	})
+	return pins, err
+}
+
+// Learn asks every target who it is and records what is new or changed. Unreachable targets are
+// returned; the sweeper asks them again, and so does the first request.
+func (b *Broker) Learn(ctx context.Context) (unreachable map[TargetRef]error, err error) {
+	unreachable = map[TargetRef]error{}
+	for ref, target := range b.Configuration().Targets {
+		if _, err := b.learn(ctx, ref, target); err != nil {
+			unreachable[ref] = err
+		}
+	}
+	return unreachable, ctx.Err()
+}
+
+func (b *Broker) learn(ctx context.Context, ref TargetRef, target Target) (pin Pin, err error) {
+	asking, cancel := context.WithTimeout(ctx, providerTimeout)
+	defer cancel()
+	identity, err := target.Issuer.Identify(asking)
+	if err != nil {
+		return pin, providerError("asking who it is", ref, err)
+	}
+	if identity.ID == "" {
+		return pin, Errorf(CodeInternal, "%s gave no identity", ref)
+	}
+	known, _, err := b.pins(ctx, ref)
+	if err != nil || known != nil && known.Seen == identity {
+		return orZeroPin(known), err
+	}
+	err = b.update(ctx, func(tx Tx) error {
+		pin = Pin{Environment: ref.Environment, Target: ref.Target}
+		found, err := load(tx, &pin)
+		if err != nil {
+			return err
+		}
+		kind := EventTargetChanged
+		if !found {
+			kind, pin.Identity, pin.Learned = EventTargetLearned, identity, b.now()
+		}
+		pin.Seen = identity
+		if target.Issuer.Capabilities().Local { // made of our own keys: nobody else could tell
+			pin.Identity, pin.ConfirmedBy, pin.Confirmed = identity, "broker", b.now()
+		}
+		if err := tx.Save(&pin); err != nil {
+			return fmt.Errorf("saving pin: %w", err)
+		}
+		return b.append(tx, kind, "broker", ref.String(), pin)
+	})
+	return pin, err
+}
+
+func orZeroPin(p *Pin) Pin {
+	if p == nil {
+		return Pin{}
+	}
+	return *p
+}

@@ -1,0 +1,119 @@
+package broker
+
+import "time"
+
+// The clocks of a request.
+const (
+	PendingFor = time.Hour        // a request waits at most so long for humans
+	CollectFor = 10 * time.Minute // after the last approval
+)
+
+// Request is an ask that was resolved, described and decided.
+type Request struct {
+	ID           string        `json:"id"`
+	Agent        string        `json:"agent"`
+	AgentKey     string        `json:"agent_key"` // thumbprint; only this key may see and collect
+	Owner        string        `json:"owner"`
+	Task         string        `json:"task"`
+	Environments []string      `json:"environments"`
+	Reason       string        `json:"reason"` // the agent's words (invariant 11)
+	TTL          time.Duration `json:"ttl"`
+	Items        []Item        `json:"items"`
+	Decision     Decision      `json:"decision"`
+	Granted      []Item        `json:"granted,omitempty"` // as narrowed by reviewers; nil: Items
+	GrantedTTL   time.Duration `json:"granted_ttl,omitempty"`
+	Needs        []Need        `json:"needs"` // humans, by environment; empty when allowed at once
+	State        RequestState  `json:"state"`
+	Verdict      string        `json:"verdict,omitempty"` // a reviewer's words on a denial
+	Config       string        `json:"config"`            // configuration hash it was decided under
+	Idempotency  string        `json:"idempotency,omitempty"`
+	AskDigest    string        `json:"ask_digest"`
+	Created      time.Time     `json:"created"`
+	Deadline     time.Time     `json:"deadline"` // pending: for humans; approved: for collecting
+	Collected    int           `json:"collected"`
+	Expires      time.Time     `json:"expires,omitzero"` // of its leases, from the first collect on
+}
+
+// RequestState is how far a request has come.
+type RequestState string
+
+// The states of a request.
+const (
+	RequestPending   RequestState = "pending"
+	RequestApproved  RequestState = "approved" // by policy alone, or by the last human
+	RequestCollected RequestState = "collected"
+	RequestDenied    RequestState = "denied"
+	RequestExpired   RequestState = "expired"
+	RequestCancelled RequestState = "cancelled"
+)
+
+// Item is one target of a request: what was asked there, and what would be issued.
+type Item struct {
+	Environment string      `json:"environment"`
+	Target      string      `json:"target"`
+	Asked       []Scope     `json:"asked"`
+	Description Description `json:"description"`
+	Facts       []Fact      `json:"facts,omitempty"` // shown, not digested
+}
+
+// Need is how many distinct humans of which groups must approve for one environment.
+type Need struct {
+	Environment string `json:"environment"`
+	Humans      int    `json:"humans"`
+}
+
+// Digest identifies what a reviewer is shown and signs: all but what changes with time.
+func (r Request) Digest() string {
+	return digest("hourkey/request/1", struct {
+		ID, Agent, AgentKey, Owner, Task, Reason, Config string
+		Environments                                     []string
+		TTL                                              time.Duration
+		Items, Granted                                   []StatementItem
+		GrantedTTL                                       time.Duration
+		Needs                                            []Need
+	}{
+		r.ID, r.Agent, r.AgentKey, r.Owner, r.Task, r.Reason, r.Config, r.Environments, r.TTL,
+		statementItems(r.Items), statementItems(r.Granted), r.GrantedTTL, r.Needs,
+	})
+}
+
+// Effective is what would be issued as things stand: the items, as narrowed so far.
+func (r Request) Effective() []Item {
+	if r.Granted != nil {
+		return r.Granted
+	}
+	return r.Items
+}
+
+// EffectiveTTL is how long it would live as things stand.
+func (r Request) EffectiveTTL() time.Duration {
+	if r.GrantedTTL != 0 {
+		return r.GrantedTTL
+	}
+	return r.TTL
+}
+
+// Actions is the union of the actions of what would be issued.
+func (r Request) Actions() Actions {
+	var all Actions
+	for _, item := range r.Effective() {
+		all |= AllActions(item.Description.Scopes)
+	}
+	return all
+}
+
+// Meta places requests by id (ids sort by time), by agent, by state when open, and by deadline.
+func (r *Request) Meta() Meta {
+	m := Meta{Kind: "request", Key: r.ID, Format: 1, Index: []Entry{{Name: "agent/" + r.Agent}}}
+	switch r.State {
+	case RequestPending:
+		m.Index = append(m.Index, Entry{Name: "pending"}, Entry{Name: "pending/" + r.Agent}, Entry{Name: "deadline", Order: order(r.Deadline)})
+	case RequestApproved:
+		m.Index = append(m.Index, Entry{Name: "deadline", Order: order(r.Deadline)})
+	case RequestCollected, RequestDenied, RequestExpired, RequestCancelled:
+	}
+	return m
+}
+
+// order makes a time sort as text.
+func order(t time.Time) string { return t.UTC().Format("20060102150405.000000000") }

@@ -1,0 +1,452 @@
+package broker
+
+import (
+	"context"
+	"slices"
+	"time"
+	"unicode/utf8"
+)
+
+const (
+	maxReason = 2000 // bytes of the agent's words
+	maxScopes = 64
+)
+
+// Submit resolves, evaluates, describes and evaluates again. The request it returns is approved (collect
+// it) or pending (humans decide); a denial is an error of CodeDenied whose reasons name the lines.
+func (b *Broker) Submit(ctx context.Context, ask Ask) (Request, error) {
+	ask, err := ask.clean()
+	if err != nil {
+		return Request{}, err
+	}
+	if err := b.clockBehind(); err != nil {
+		return Request{}, err
+	}
+	cfg := b.Configuration()
+	agent, earlier, err := b.admit(ctx, ask)
+	if err != nil || earlier != nil {
+		return orZero(earlier), err
+	}
+	request, err := b.decide(ctx, cfg, agent, ask)
+	if err != nil {
+		return Request{}, b.recordDenial(ctx, ask, agent, err)
+	}
+	if request.ID, err = b.newID(); err != nil {
+		return Request{}, err
+	}
+	return b.keep(ctx, cfg, request)
+}
+
+func orZero(r *Request) Request {
+	if r == nil {
+		return Request{}
+	}
+	return *r
+}
+
+// clean checks what the agent sent before anything is looked up or written.
+func (a Ask) clean() (Ask, error) {
+	if !IsName(a.Task) {
+		return a, Errorf(CodeInvalid, "task %q is not a name", clip(a.Task)).WithField("task").WithNext("list the tasks with `hourkey tasks`")
+	}
+	if len(a.Environments) == 0 {
+		return a, Errorf(CodeInvalid, "no environment is named").WithField("environments").WithNext("list the tasks and their environments with `hourkey tasks`")
+	}
+	for _, name := range a.Environments {
+		if !IsName(name) {
+			return a, Errorf(CodeInvalid, "environment %q is not a name", clip(name)).WithField("environments")
+		}
+	}
+	a.Environments = slices.Compact(slices.Sorted(slices.Values(a.Environments)))
+	if len(a.Scopes) > maxScopes {
+		return a, Errorf(CodeInvalid, "%d scopes: at most %d", len(a.Scopes), maxScopes).WithField("scopes")
+	}
+	for _, scope := range a.Scopes {
+		if err := scope.validate(); err != nil {
+			return a, err
+		}
+	}
+	a.Scopes = Normalize(a.Scopes)
+	if a.TTL < 0 || a.TTL > Hour || a.TTL%time.Second != 0 {
+		return a, Errorf(CodeInvalid, "ttl %s: expected whole seconds, at most %s (invariant 1)", a.TTL, Hour).WithField("ttl")
+	}
+	if len(a.Reason) > maxReason || !utf8.ValidString(a.Reason) {
+		return a, Errorf(CodeInvalid, "reason: expected UTF-8 of at most %d bytes", maxReason).WithField("reason")
+	}
+	if len(a.Idempotency) > 128 || !utf8.ValidString(a.Idempotency) {
+		return a, Errorf(CodeInvalid, "Idempotency-Key: expected at most 128 bytes of UTF-8").WithField("idempotency_key")
+	}
+	return a, nil
+}
+
+// digest tells two asks apart that came with the same Idempotency-Key.
+func (a Ask) digest() string {
+	return digest("hourkey/ask/1", struct {
+		Task, Reason         string
+		Environments, Scopes []string
+		TTL                  time.Duration
+	}{a.Task, a.Reason, a.Environments, Texts(a.Scopes), a.TTL})
+}
+
+// admit looks whether the agent may ask at all, and whether it asked this before.
+func (b *Broker) admit(ctx context.Context, ask Ask) (agent Agent, earlier *Request, err error) {
+	err = b.store.View(ctx, func(r Reader) error {
+		if agent, err = activeAgent(r, ask.Agent, ask.AgentKey); err != nil {
+			return err
+		}
+		if earlier, err = earlierRequest(r, ask); err != nil || earlier != nil {
+			return err
+		}
+		return b.frozen(r, ask.Agent, ask.Task, ask.Environments)
+	})
+	return agent, earlier, err
+}
+
+// activeAgent loads an agent that may act with this key.
+func activeAgent(r Reader, name, key string) (Agent, error) {
+	agent := Agent{Name: name}
+	found, err := load(r, &agent)
+	switch {
+	case err != nil:
+		return agent, err
+	case !found, agent.State == AgentRemoved, agent.State == AgentInvited:
+		return agent, Errorf(CodeUnauthenticated, "no agent %q is enrolled", clip(name)).WithNext("ask an operator for `hourkeyd agent add %s --owner YOU`, then `hourkey enroll`", clip(name))
+	case agent.State == AgentInert:
+		return agent, Errorf(CodeForbidden, "agent %q is inert until its owner %s signs it", name, agent.Owner).WithNext("ask %s to sign it on the approval page", agent.Owner)
+	case agent.Thumbprint != key || key == "":
+		return agent, Errorf(CodeUnauthenticated, "agent %q has another key by now", name).WithNext("enrol again")
+	}
+	return agent, nil
+}
+
+// idempotency remembers what an Idempotency-Key stood for.
+type idempotency struct {
+	Agent   string    `json:"agent"`
+	Value   string    `json:"value"`
+	Request string    `json:"request"`
+	Expires time.Time `json:"expires"`
+}
+
+// Meta places them by agent and key, and by when they can be forgotten.
+func (i *idempotency) Meta() Meta {
+	return Meta{Kind: "idempotency", Key: i.Agent + "\x00" + i.Value, Format: 1, Index: []Entry{{Name: "expires", Order: order(i.Expires)}}}
+}
+
+// earlierRequest finds what the same key stood for; the same key for another ask is a mistake.
+func earlierRequest(r Reader, ask Ask) (*Request, error) {
+	if ask.Idempotency == "" {
+		return nil, nil
+	}
+	known := idempotency{Agent: ask.Agent, Value: ask.Idempotency}
+	if found, err := load(r, &known); err != nil || !found {
+		return nil, err
+	}
+	request := Request{ID: known.Request}
+	if err := r.Load(&request); err != nil {
+		return nil, err
+	}
+	if request.AskDigest != ask.digest() || request.AgentKey != ask.AgentKey {
+		return nil, Errorf(CodeConflict, "this Idempotency-Key was used for another request").WithField("idempotency_key").WithNext("use a new key for a new request")
+	}
+	return &request, nil
+}
+
+// decide is the way of a request up to its outcome: nothing is written. A denial is an error.
+func (b *Broker) decide(ctx context.Context, cfg *Configuration, agent Agent, ask Ask) (Request, error) {
+	resolution, err := cfg.Policy.Resolve(ask)
+	if err != nil {
+		return Request{}, err
+	}
+	ttl := resolution.TTL
+	if ttl <= 0 || ttl > Hour {
+		ttl = Hour
+	}
+	request := Request{
+		Agent: ask.Agent, AgentKey: ask.AgentKey, Owner: agent.Owner, Task: ask.Task, Environments: ask.Environments,
+		Reason: ask.Reason, TTL: ttl, Decision: Decision{Outcome: Allow}, Config: cfg.Hash,
+		Idempotency: ask.Idempotency, AskDigest: ask.digest(),
+	}
+	for _, item := range resolution.Items {
+		asked := b.evaluate(cfg, agent, ask.Task, item.Environment, item.Target, item.Scopes, false)
+		if asked.Outcome == Deny {
+			return Request{}, denied(asked)
+		}
+		request.Items = append(request.Items, Item{Environment: item.Environment, Target: item.Target, Asked: Normalize(item.Scopes)})
+	}
+	if len(request.Items) == 0 {
+		return Request{}, Errorf(CodeDenied, "task %s stands for nothing in %v", ask.Task, ask.Environments)
+	}
+	for i := range request.Items { // a separate loop: no provider is called before every item passed
+		if err := b.describeItem(ctx, cfg, agent, &request, &request.Items[i], ask.TTL != 0); err != nil {
+			return Request{}, err
+		}
+	}
+	return request, cfg.settle(&request)
+}
+
+// evaluate asks the policy; unknown outcomes count as deny.
+func (b *Broker) evaluate(cfg *Configuration, agent Agent, task, environment, target string, scopes []Scope, described bool) Decision {
+	decision := cfg.Policy.Evaluate(Query{
+		Agent: agent.Name, Owner: agent.Owner, OwnerGroups: cfg.GroupsOf(agent.Owner), Task: task,
+		Environment: environment, Target: target, Scopes: scopes, Described: described,
+	})
+	decision.Outcome = decision.Outcome.known()
+	return decision
+}
+
+// describeItem asks the issuer what it would issue, checks that answer, and evaluates it.
+func (b *Broker) describeItem(ctx context.Context, cfg *Configuration, agent Agent, request *Request, item *Item, exactTTL bool) error {
+	description, err := b.describe(ctx, cfg, *item, item.Asked, request.TTL)
+	if err != nil {
+		return err
+	}
+	if exactTTL && description.TTL > request.TTL {
+		return Errorf(CodeInvalid, "ttl %s is shorter than %s/%s can make it: at least %s", request.TTL, item.Environment, item.Target, description.TTL).WithField("ttl")
+	}
+	for _, reached := range description.Reaches {
+		if !slices.Contains(request.Environments, reached) {
+			return Errorf(CodeDenied, "%s also reaches %s, which the request does not name (invariant 4)", item.Target, reached).
+				WithNext("leave that resource out, or ask for both: --environment %s --environment %s", item.Environment, reached)
+		}
+	}
+	decision := b.evaluate(cfg, agent, request.Task, item.Environment, item.Target, description.Scopes, true)
+	if decision.Outcome == Deny {
+		return denied(decision)
+	}
+	item.Facts, description.Facts = description.Facts, nil
+	item.Description = description
+	request.TTL = min(request.TTL, description.TTL)
+	request.Decision.Outcome = Worse(request.Decision.Outcome, decision.Outcome)
+	request.Decision.Reasons = append(request.Decision.Reasons, decision.Reasons...)
+	if decision.Outcome == Escalate {
+		for _, environment := range item.environments() {
+			request.need(environment, 1)
+		}
+	}
+	return nil
+}
+
+// providerTimeout bounds one call of an issuer.
+const providerTimeout = 30 * time.Second
+
+// describe asks the issuer and holds its answer to what the broker promises of every description.
+func (b *Broker) describe(ctx context.Context, cfg *Configuration, item Item, scopes []Scope, ttl time.Duration) (Description, error) {
+	ref := TargetRef{item.Environment, item.Target}
+	target, known := cfg.Targets[ref]
+	if !known {
+		return Description{}, Errorf(CodeDenied, "environment %s has no target %s", item.Environment, item.Target)
+	}
+	ctx, cancel := context.WithTimeout(ctx, providerTimeout)
+	defer cancel()
+	capabilities := target.Issuer.Capabilities()
+	if ttl < capabilities.TTLFloor {
+		return Description{}, Errorf(CodeInvalid, "ttl %s is shorter than %s can make it: at least %s", ttl, ref, capabilities.TTLFloor).WithField("ttl")
+	}
+	if capabilities.TTLMax > 0 {
+		ttl = min(ttl, capabilities.TTLMax)
+	}
+	description, err := target.Issuer.Describe(ctx, Wish{Scopes: scopes, TTL: ttl})
+	if err != nil {
+		return Description{}, providerError("describing", ref, err)
+	}
+	description.Scopes = Normalize(description.Scopes)
+	description.TTL = min(description.TTL, ttl)
+	if len(description.Scopes) == 0 || description.TTL <= 0 || !coversAsked(description.Scopes, scopes) {
+		return Description{}, Errorf(CodeInternal, "the description of %s is smaller than what was asked: nothing is issued", ref)
+	}
+	if len(description.Reaches) == 0 {
+		description.Reaches = []string{item.Environment}
+	}
+	slices.Sort(description.Reaches)
+	return description, b.pinned(ctx, cfg, ref, target, description.Identity)
+}
+
+// coversAsked tells whether a description is at least what was asked. A prefix that was expanded is
+// covered by the names that it stands for: at least one, each with every action asked.
+func coversAsked(described, asked []Scope) bool {
+	for _, a := range asked {
+		if Covers(described, []Scope{a}) {
+			continue
+		}
+		if !a.Resource.IsPrefix() {
+			return false
+		}
+		met := false
+		for _, d := range described {
+			if d.Target == a.Target && a.Resource.Covers(d.Resource) {
+				met = true
+				if !a.Actions.IsSubsetOf(d.Actions) {
+					return false
+				}
+			}
+		}
+		if !met {
+			return false
+		}
+	}
+	return true
+}
+
+// providerError keeps an issuer's own refusal and hides everything else from the caller.
+func providerError(doing string, ref TargetRef, err error) error {
+	if CodeOf(err) != CodeInternal {
+		return err
+	}
+	return Errorf(CodeUnavailable, "%s at %s failed", doing, ref).WithNext("try again; if it lasts, ask the operator for `hourkeyd check --live`").Because(err)
+}
+
+func denied(d Decision) *Error {
+	e := Errorf(CodeDenied, "policy denies this")
+	for _, reason := range d.Reasons {
+		if reason.Outcome == Deny {
+			e.Message = reason.Text
+			break
+		}
+	}
+	e.Reasons = d.Reasons
+	return e
+}
+
+// environments is where an item reaches.
+func (i Item) environments() []string {
+	if len(i.Description.Reaches) == 0 {
+		return []string{i.Environment}
+	}
+	return i.Description.Reaches
+}
+
+// need raises how many humans one environment wants.
+func (r *Request) need(environment string, humans int) {
+	if humans < 1 {
+		return
+	}
+	at := slices.IndexFunc(r.Needs, func(n Need) bool { return n.Environment == environment })
+	if at < 0 {
+		r.Needs = append(r.Needs, Need{environment, humans})
+		return
+	}
+	r.Needs[at].Humans = max(r.Needs[at].Humans, humans)
+}
+
+// settle adds what the environments want, and ends in allow or escalate. Every environment that is
+// named or reached counts, whatever the task's file gives (invariant 3).
+func (c *Configuration) settle(request *Request) error {
+	for _, item := range request.Effective() {
+		actions := AllActions(item.Description.Scopes)
+		for _, name := range item.environments() {
+			environment, known := c.Environments[name]
+			if !known {
+				return Errorf(CodeDenied, "no environment %s", name)
+			}
+			if n := environment.Needs(actions); n > 0 {
+				request.need(name, n)
+				request.Decision.Reasons = append(request.Decision.Reasons, Reason{
+					Where: environment.Where, Rule: name, Outcome: Escalate,
+					Text: plural(n, "human") + " must approve " + actions.String() + " in " + name,
+				})
+			}
+		}
+	}
+	if len(request.Needs) == 0 {
+		return nil
+	}
+	request.Decision.Outcome = Escalate
+	return c.enoughReviewers(*request)
+}
+
+// enoughReviewers refuses at once what could only wait for nobody.
+func (c *Configuration) enoughReviewers(request Request) error {
+	for _, need := range request.Needs {
+		eligible := map[string]bool{} // human → counts
+		for _, humans := range c.Groups {
+			for _, human := range humans {
+				if c.counts(human, request.Owner, need.Environment) {
+					eligible[human] = true
+				}
+			}
+		}
+		if len(eligible) < need.Humans {
+			return Errorf(CodeDenied, "%s must approve this in %s and only %d may: nobody could let it pass", plural(need.Humans, "human"), need.Environment, len(eligible)).
+				WithNext("ask the operator to name more reviewers for %s (the owner of an agent does not count unless owner_may_approve says so)", need.Environment)
+		}
+	}
+	return nil
+}
+
+// counts tells whether an approval by human counts in an environment for an agent of owner.
+func (c *Configuration) counts(human, owner, environment string) bool {
+	return c.MayReview(human, environment) && (human != owner || c.Environments[environment].OwnerMayReview && !c.Environments[environment].Protected)
+}
+
+// keep writes the decided request, unless the world changed while it was described.
+func (b *Broker) keep(ctx context.Context, cfg *Configuration, request Request) (Request, error) {
+	ask := Ask{Agent: request.Agent, AgentKey: request.AgentKey, Idempotency: request.Idempotency}
+	now := b.now()
+	request.Created, request.State, request.Deadline = now, RequestApproved, now.Add(CollectFor)
+	if request.Decision.Outcome != Allow {
+		request.State, request.Deadline = RequestPending, now.Add(PendingFor)
+	}
+	err := b.update(ctx, func(tx Tx) error {
+		if _, err := activeAgent(tx, request.Agent, request.AgentKey); err != nil {
+			return err
+		}
+		if known := (idempotency{Agent: ask.Agent, Value: ask.Idempotency}); ask.Idempotency != "" {
+			switch found, err := load(tx, &known); {
+			case err != nil:
+				return err
+			case found: // the same key twice at once: the first won
+				first := Request{ID: known.Request}
+				if err := tx.Load(&first); err != nil {
+					return err
+				}
+				if first.AskDigest != request.AskDigest {
+					return Errorf(CodeConflict, "this Idempotency-Key was used for another request").WithField("idempotency_key")
+				}
+				request = first
+				return nil
+			}
+			if err := tx.Save(&idempotency{ask.Agent, ask.Idempotency, request.ID, now.Add(24 * time.Hour)}); err != nil {
+				return err
+			}
+		}
+		if err := b.frozen(tx, request.Agent, request.Task, request.Environments); err != nil {
+			return err
+		}
+		if err := roomForPending(tx, cfg, request); err != nil {
+			return err
+		}
+		if err := tx.Save(&request); err != nil {
+			return err
+		}
+		return b.append(tx, EventRequestSubmitted, "agent:"+request.Agent, request.ID, requestEvent(request))
+	})
+	return request, err
+}
+
+// roomForPending keeps one agent from tiring its reviewers.
+func roomForPending(r Reader, cfg *Configuration, request Request) error {
+	limit := cfg.Limits.PendingPerAgent
+	if request.State != RequestPending || limit <= 0 {
+		return nil
+	}
+	n, err := count(r, "request", "pending/"+request.Agent, limit)
+	if err == nil && n >= limit {
+		return Errorf(CodeSlowDown, "%s of %s wait for a human already", plural(n, "request"), request.Agent).WithNext("wait for them, or cancel one")
+	}
+	return err
+}
+
+// recordDenial writes down that policy, or a wall, said no.
+func (b *Broker) recordDenial(ctx context.Context, ask Ask, agent Agent, refusal error) error {
+	code := CodeOf(refusal)
+	if code != CodeDenied && code != CodeWall && code != CodeUnconfirmed {
+		return refusal
+	}
+	err := b.update(ctx, func(tx Tx) error {
+		return b.append(tx, EventRequestDenied, "agent:"+ask.Agent, ask.Task, denialEvent(ask, agent, refusal))
+	})
+	if err != nil {
+		b.log.ErrorContext(ctx, "a denial could not be recorded", "error", err)
+	}
+	return refusal
+}

@@ -1,0 +1,311 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	sweepEvery   = 500 * time.Millisecond
+	orphansEvery = time.Hour
+	sweepAtMost  = 500 // records of one kind in one pass
+)
+
+// Run sweeps until ctx ends: what is due twice a second, orphans and identities at start and hourly.
+func (b *Broker) Run(ctx context.Context) error {
+	b.endInterrupted(ctx)
+	var wide time.Time
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		b.Sweep(ctx)
+		if b.now().Sub(wide) >= orphansEvery {
+			wide = b.now()
+			b.sweepWide(ctx)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// sweepWide is what a pass over everything costs the providers.
+func (b *Broker) sweepWide(ctx context.Context) {
+	if unreachable, err := b.Learn(ctx); err != nil || len(unreachable) > 0 {
+		b.log.WarnContext(ctx, "not every target could be asked who it is", "unreachable", len(unreachable), "error", err)
+	}
+	if err := b.SweepOrphans(ctx); err != nil {
+		b.log.ErrorContext(ctx, "the search for orphans is not complete", "error", err)
+	}
+	b.dropFormer(ctx)
+}
+
+// endInterrupted ends what was being issued when the broker was last stopped: nobody got it.
+func (b *Broker) endInterrupted(ctx context.Context) {
+	var interrupted []Lease
+	err := b.store.View(ctx, func(r Reader) error {
+		open, err := list[Lease](r, "lease", "open")
+		interrupted = slices.DeleteFunc(open, func(l Lease) bool { return l.State != LeaseIssuing })
+		return err
+	})
+	if err != nil {
+		b.log.ErrorContext(ctx, "interrupted leases could not be read", "error", err)
+	}
+	interrupted = slices.DeleteFunc(interrupted, func(l Lease) bool {
+		_, busy := b.issuing.Load(l.ID)
+		return busy
+	})
+	b.endAll(ctx, interrupted, CauseFailed, "broker")
+}
+
+// Sweep is one pass over what is due: leases to end, requests to expire, records to forget.
+func (b *Broker) Sweep(ctx context.Context) {
+	due, err := b.dueLeases(ctx)
+	if err != nil {
+		b.log.ErrorContext(ctx, "due leases could not be read", "error", err)
+	}
+	b.endAll(ctx, b.endSilent(ctx, due), CauseExpired, "broker")
+	b.retryUnsaved(ctx)
+	if err := errors.Join(b.expireRequests(ctx), b.forget(ctx)); err != nil {
+		b.log.ErrorContext(ctx, "sweeping is not complete: it goes on", "error", err)
+	}
+}
+
+// dueLeases lists leases whose time, or whose next attempt, has come.
+func (b *Broker) dueLeases(ctx context.Context) (due []Lease, err error) {
+	now := b.now()
+	err = b.store.View(ctx, func(r Reader) error {
+		return r.Scan("lease", "due", func(raw []byte) error {
+			var lease Lease
+			if err := json.Unmarshal(raw, &lease); err != nil {
+				return fmt.Errorf("reading lease: %w", err)
+			}
+			if lease.due().After(now) || len(due) >= sweepAtMost {
+				return ErrStop
+			}
+			due = append(due, lease)
+			return nil
+		})
+	})
+	return due, err
+}
+
+// endSilent records, in one transaction, the end of leases that died by themselves: their issuers call
+// nobody. It returns the others.
+func (b *Broker) endSilent(ctx context.Context, due []Lease) (rest []Lease) {
+	var silent []Lease
+	for _, lease := range due {
+		target, known := b.target(lease)
+		if known && target.Issuer.Capabilities().Local && !target.Issuer.Capabilities().EndsEarly && !b.now().Before(lease.Expires) {
+			silent = append(silent, lease)
+			continue
+		}
+		rest = append(rest, lease)
+	}
+	if len(silent) == 0 {
+		return rest
+	}
+	err := b.update(ctx, func(tx Tx) error {
+		for _, lease := range silent {
+			if lease.Cause == "" {
+				lease.Cause, lease.By, lease.Ordered = CauseExpired, "broker", lease.Expires
+			}
+			lease.State, lease.Ended, lease.Handle = LeaseEnded, b.now(), nil
+			if err := tx.Save(&lease); err != nil {
+				return err
+			}
+			data := leaseEvent(lease)
+			data.Seconds = lease.Ended.Sub(lease.Ordered).Seconds()
+			if err := b.append(tx, EventLeaseEnded, lease.By, lease.ID, data); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		b.log.ErrorContext(ctx, "ends could not be recorded yet", "error", err)
+	}
+	return rest
+}
+
+// retryUnsaved ends and records again what the store did not take.
+func (b *Broker) retryUnsaved(ctx context.Context) {
+	b.held.Range(func(_, held any) bool {
+		if freeze, ok := held.(Freeze); ok {
+			_ = b.recordFreeze(ctx, freeze) // it stays held, and update has logged why
+		}
+		return true
+	})
+	b.unsaved.Range(func(id, _ any) bool {
+		if text, ok := id.(string); ok {
+			lease, err := b.lease(ctx, text)
+			if err == nil && !lease.Open() {
+				b.unsaved.Delete(id)
+				return true
+			}
+			if err == nil {
+				_ = b.end(ctx, text, CauseFailed, "broker") // end logs and keeps it
+			}
+		}
+		return ctx.Err() == nil
+	})
+}
+
+// expireRequests ends requests that nobody decided, or collected, in time.
+func (b *Broker) expireRequests(ctx context.Context) error {
+	now := b.now()
+	var late []Request
+	err := b.store.View(ctx, func(r Reader) error {
+		return r.Scan("request", "deadline", func(raw []byte) error {
+			var request Request
+			if err := json.Unmarshal(raw, &request); err != nil {
+				return fmt.Errorf("reading request: %w", err)
+			}
+			if !now.After(request.Deadline) || len(late) >= sweepAtMost {
+				return ErrStop
+			}
+			late = append(late, request)
+			return nil
+		})
+	})
+	if err != nil || len(late) == 0 {
+		return err
+	}
+	err = b.update(ctx, func(tx Tx) error {
+		for _, request := range late {
+			if err := b.close(tx, request, RequestExpired, EventRequestExpired, "broker", ""); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	b.changed.notify()
+	return err
+}
+
+// close moves a request that is still as it was read to a state in which nothing can be collected.
+func (b *Broker) close(tx Tx, was Request, state RequestState, kind EventType, actor, words string) error {
+	now := Request{ID: was.ID}
+	if err := tx.Load(&now); err != nil {
+		return err
+	}
+	if now.State != was.State || !now.Deadline.Equal(was.Deadline) {
+		return nil
+	}
+	now.State, now.Verdict = state, words
+	if err := tx.Save(&now); err != nil {
+		return err
+	}
+	data := requestEvent(now)
+	data.Words, data.Seconds = words, b.now().Sub(now.Created).Seconds()
+	return b.append(tx, kind, actor, now.ID, data)
+}
+
+// forget removes ceremonies and idempotency keys whose time is over.
+func (b *Broker) forget(ctx context.Context) error {
+	var records []Record
+	err := b.store.View(ctx, func(r Reader) error {
+		ceremonies, err := expired[Ceremony](r, "ceremony", b.now(), func(c Ceremony) time.Time { return c.Expires })
+		if err != nil {
+			return err
+		}
+		for i := range ceremonies {
+			records = append(records, &ceremonies[i])
+		}
+		keys, err := expired[idempotency](r, "idempotency", b.now(), func(i idempotency) time.Time { return i.Expires })
+		for i := range keys {
+			records = append(records, &keys[i])
+		}
+		return err
+	})
+	if err != nil || len(records) == 0 {
+		return err
+	}
+	return b.update(ctx, func(tx Tx) error {
+		for _, record := range records {
+			if err := tx.Delete(record); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// expired lists records of the index "expires" up to now.
+func expired[T any](r Reader, kind string, now time.Time, at func(T) time.Time) (old []T, err error) {
+	err = r.Scan(kind, "expires", func(raw []byte) error {
+		var one T
+		if err := json.Unmarshal(raw, &one); err != nil {
+			return fmt.Errorf("reading %s: %w", kind, err)
+		}
+		if at(one).After(now) || len(old) >= sweepAtMost {
+			return ErrStop
+		}
+		old = append(old, one)
+		return nil
+	})
+	return old, err
+}
+
+// SweepOrphans ends what lives at a provider under a name of this installation, or of a former one,
+// without an open lease (invariant 8). Another installation's names are never touched.
+func (b *Broker) SweepOrphans(ctx context.Context) error {
+	installation := b.Installation()
+	var failed []error
+	for ref, target := range b.Configuration().Targets {
+		lister, can := target.Issuer.(Lister)
+		if !can {
+			continue
+		}
+		for _, id := range append([]string{installation.ID}, installation.Former...) {
+			if err := b.sweepTarget(ctx, ref, target, lister, namePrefix(id)); err != nil {
+				failed = append(failed, fmt.Errorf("orphans of %s: %w", ref, err))
+			}
+		}
+	}
+	return errors.Join(failed...)
+}
+
+func (b *Broker) sweepTarget(ctx context.Context, ref TargetRef, target Target, lister Lister, prefix string) error {
+	began := b.now()
+	ctx, cancel := context.WithTimeout(ctx, 4*providerTimeout)
+	defer cancel()
+	names, err := lister.List(ctx, prefix)
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, name := range names {
+		id, ours := strings.CutPrefix(name, prefix)
+		if !ours {
+			continue
+		}
+		lease, err := b.lease(ctx, id)
+		switch {
+		case err == nil && (lease.Open() || lease.Ended.After(began)):
+			continue
+		case err != nil && CodeOf(err) != CodeNotFound:
+			failed = append(failed, err)
+			continue
+		}
+		failed = append(failed, b.endOrphan(ctx, ref, target, name))
+	}
+	return errors.Join(failed...)
+}
+
+func (b *Broker) endOrphan(ctx context.Context, ref TargetRef, target Target, name string) error {
+	if err := target.Issuer.Revoke(ctx, name, nil); err != nil {
+		return fmt.Errorf("ending orphan %s: %w", name, err)
+	}
+	b.log.WarnContext(ctx, "an orphan was ended", "name", name, "target", ref.String())
+	return b.update(ctx, func(tx Tx) error {
+		return b.append(tx, EventOrphanEnded, "broker", name, map[string]string{"environment": ref.Environment, "target": ref.Target})
+	})
+}

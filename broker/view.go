@@ -1,0 +1,194 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// visible tells whether the caller may see a request: the agent with the key that asked, its owner,
+// reviewers of one of its environments, operators, auditors, the admin socket.
+func (b *Broker) visible(caller Caller, request Request) bool {
+	switch caller.Kind {
+	case CallerAgent:
+		return mine(caller, request)
+	case CallerSocket:
+		return true
+	case CallerHuman:
+		cfg := b.Configuration()
+		return caller.Name == request.Owner || cfg.HasRole(caller.Name, RoleOperator) || cfg.HasRole(caller.Name, RoleAuditor) ||
+			slices.ContainsFunc(request.Environments, func(e string) bool { return cfg.MayReview(caller.Name, e) })
+	}
+	return false
+}
+
+// Request gives one request that the caller may see, CodeNotFound otherwise.
+func (b *Broker) Request(ctx context.Context, caller Caller, id string) (Request, error) {
+	request := Request{ID: id}
+	var found bool
+	err := b.store.View(ctx, func(r Reader) (err error) {
+		found, err = load(r, &request)
+		return err
+	})
+	switch {
+	case err != nil:
+		return Request{}, err
+	case !found || !b.visible(caller, request):
+		return Request{}, noRequest(id)
+	}
+	return request, nil
+}
+
+// Await is Request, but waits until the request is no longer pending. When ctx ends first it gives
+// the pending request without error.
+func (b *Broker) Await(ctx context.Context, caller Caller, id string) (Request, error) {
+	for {
+		changed := b.changed.wait()
+		request, err := b.Request(context.WithoutCancel(ctx), caller, id)
+		if err != nil || request.State != RequestPending {
+			return request, err
+		}
+		select {
+		case <-ctx.Done():
+			return request, nil
+		case <-changed:
+		}
+	}
+}
+
+// Requests lists, newest first, at most limit requests that the caller may see.
+func (b *Broker) Requests(ctx context.Context, caller Caller, limit int) ([]Request, error) {
+	index := ""
+	if caller.Kind == CallerAgent {
+		index = "agent/" + caller.Name
+	}
+	return newest(ctx, b, "request", index, limit, func(r Request) bool { return b.visible(caller, r) })
+}
+
+// newest lists the last records of an index that keep holds for, newest first. It reads the index
+// whole: ids sort by time, oldest first.
+func newest[T any](ctx context.Context, b *Broker, kind, index string, limit int, keep func(T) bool) ([]T, error) {
+	var kept []T
+	err := b.store.View(ctx, func(r Reader) error {
+		return r.Scan(kind, index, func(raw []byte) error {
+			var one T
+			if err := json.Unmarshal(raw, &one); err != nil {
+				return fmt.Errorf("reading %s: %w", kind, err)
+			}
+			if !keep(one) {
+				return nil
+			}
+			kept = append(kept, one)
+			if len(kept) > 2*limit {
+				kept = slices.Delete(kept, 0, limit)
+			}
+			return nil
+		})
+	})
+	slices.Reverse(kept)
+	return kept[:min(len(kept), limit)], err
+}
+
+// Approvals lists the approvals of a request that the caller may see, in their order.
+func (b *Broker) Approvals(ctx context.Context, caller Caller, id string) (approvals []Approval, err error) {
+	if _, err := b.Request(ctx, caller, id); err != nil {
+		return nil, err
+	}
+	err = b.store.View(ctx, func(r Reader) (err error) {
+		approvals, err = approvalsOf(r, id)
+		return err
+	})
+	return approvals, err
+}
+
+// Cancel withdraws the agent's own request, before it is collected.
+func (b *Broker) Cancel(ctx context.Context, caller Caller, id string) error {
+	defer b.collects.lock(id)()
+	request, err := b.Request(ctx, caller, id)
+	if err != nil {
+		return err
+	}
+	if !mine(caller, request) {
+		return Errorf(CodeForbidden, "only the agent that asked may cancel; a reviewer denies")
+	}
+	if request.State != RequestPending && request.State != RequestApproved {
+		return Errorf(CodeConflict, "this request is %s already", request.State)
+	}
+	err = b.update(ctx, func(tx Tx) error {
+		return b.close(tx, request, RequestCancelled, EventRequestCancelled, caller.Actor(), "")
+	})
+	b.changed.notify()
+	return err
+}
+
+// maxListed bounds what a list of leases reads into memory.
+const maxListed = 1000
+
+// Leases lists, newest first, at most 1,000 leases that the caller may see; open ones only, or all.
+func (b *Broker) Leases(ctx context.Context, caller Caller, all bool) ([]Lease, error) {
+	index := map[bool]string{true: "", false: "open"}[all]
+	if caller.Kind == CallerAgent {
+		index = map[bool]string{true: "agent/", false: "open/"}[all] + caller.Name
+	}
+	leases, err := newest(ctx, b, "lease", index, maxListed, func(l Lease) bool {
+		if caller.Kind == CallerAgent {
+			return l.Agent == caller.Name && l.AgentKey == caller.Key
+		}
+		return b.visible(caller, Request{Owner: l.Owner, Environments: []string{l.Environment}})
+	})
+	for i := range leases {
+		leases[i].Handle = nil
+	}
+	return leases, err
+}
+
+// Tasks lists what the agent may ask for.
+func (b *Broker) Tasks(agent string) []Task { return b.Configuration().Policy.Tasks(agent) }
+
+// Status is the state of the broker in numbers.
+type Status struct {
+	Installation Installation       `json:"installation"`
+	Config       string             `json:"config"`
+	Leases       map[LeaseState]int `json:"leases"` // open ones
+	Pending      int                `json:"pending"`
+	Freezes      []Freeze           `json:"freezes"`
+	Unconfirmed  []string           `json:"unconfirmed"` // environment/target
+	Events       uint64             `json:"events"`
+	Writable     bool               `json:"writable"`     // the store took the last write
+	Behind       bool               `json:"clock_behind"` // nothing is issued
+}
+
+// Status counts.
+func (b *Broker) Status(ctx context.Context) (Status, error) {
+	status := Status{
+		Installation: b.Installation(), Config: b.Configuration().Hash, Leases: map[LeaseState]int{},
+		Writable: !b.broken.Load(), Behind: b.clockBehind() != nil,
+	}
+	pins := map[string]Pin{} // environment/target → pin
+	err := b.store.View(ctx, func(r Reader) (err error) {
+		open, err := list[Lease](r, "lease", "open")
+		for _, lease := range open {
+			status.Leases[lease.State]++
+		}
+		known, err2 := list[Pin](r, "pin", "")
+		for _, pin := range known {
+			pins[pin.Environment+"/"+pin.Target] = pin
+		}
+		pending, err3 := list[Request](r, "request", "pending")
+		status.Pending = len(pending)
+		height, err4 := r.Height()
+		status.Events = height
+		return errors.Join(err, err2, err3, err4)
+	})
+	for ref := range b.Configuration().Targets {
+		if pin, known := pins[ref.String()]; !known || !pin.IsConfirmed() {
+			status.Unconfirmed = append(status.Unconfirmed, ref.String())
+		}
+	}
+	slices.Sort(status.Unconfirmed)
+	freezes, err2 := b.Freezes(ctx)
+	status.Freezes = freezes
+	return status, errors.Join(err, err2)
+}
