@@ -87,6 +87,13 @@ func leaseEvent(l Lease) LeaseEvent {
 	}
 }
 
+// Restored is the data of hourkey.broker.restored.
+type Restored struct {
+	Checkpoint   string   `json:"checkpoint"` // signed, over exactly the events before this one
+	Installation string   `json:"installation"`
+	Former       []string `json:"former"`
+}
+
 func plural(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun

@@ -206,7 +206,7 @@ func (b *Broker) void(tx Tx) error {
 // Restored makes a store that was copied back safe to open: everything is frozen, requests are void,
 // a new installation id begins (the former stays listed, and the sweeper ends what lives under it), and
 // a new epoch names the checkpoint of the old log. Open leases are ended by the first sweep.
-// Only for a stopped broker.
+// Only for a stopped broker. checkpoint is signed over the log as it stands.
 func (b *Broker) Restored(ctx context.Context, checkpoint string) error {
 	return b.update(ctx, func(tx Tx) error {
 		var installation Installation
@@ -219,6 +219,10 @@ func (b *Broker) Restored(ctx context.Context, checkpoint string) error {
 		}
 		installation.Former, installation.ID = append(installation.Former, installation.ID), next
 		installation.Epoch, installation.Began = installation.Epoch+1, checkpoint
+		// First of all events: the checkpoint is over exactly those before it.
+		if err := b.append(tx, EventRestored, "shell", next, Restored{Checkpoint: checkpoint, Installation: installation.ID, Former: installation.Former}); err != nil {
+			return err
+		}
 		if err := b.void(tx); err != nil {
 			return err
 		}
@@ -230,7 +234,7 @@ func (b *Broker) Restored(ctx context.Context, checkpoint string) error {
 			return err
 		}
 		b.installation.Store(&installation)
-		return b.append(tx, EventRestored, "shell", next, installation)
+		return nil
 	})
 }
 
