@@ -159,7 +159,7 @@ func (b *Broker) plan(cfg *Configuration, g grant) (leases []*Lease, targets []T
 		leases = append(leases, &Lease{
 			ID: id, Name: b.name(id), Request: g.request.ID, Agent: g.request.Agent, AgentKey: g.request.AgentKey, Owner: g.request.Owner,
 			Task: g.request.Task, Environment: item.Environment, Target: item.Target, Binding: target.Binding,
-			Scopes: item.Description.Scopes, State: LeaseIssuing, Created: now, Expires: expires,
+			Scopes: item.Description.Scopes, State: LeaseIssuing, EndsEarly: target.Issuer.Capabilities().EndsEarly, Created: now, Expires: expires,
 		})
 		targets = append(targets, target)
 		local = local && target.Issuer.Capabilities().Local

@@ -33,6 +33,7 @@ type Description struct {
 	Identity   string        `json:"identity"`
 	Scopes     []Scope       `json:"scopes"`     // concrete where the target can enumerate; never smaller than asked
 	Reaches    []string      `json:"reaches"`    // every environment in which something is reached
+	Elsewhere  []string      `json:"elsewhere"`  // one sentence for each resource that lives in another environment too
 	Native     []string      `json:"native"`     // the native policy, line by line, as it will be applied
 	Walls      []WallFact    `json:"walls"`      //
 	Exceptions []Exception   `json:"exceptions"` // named holes of the configuration

@@ -36,11 +36,10 @@ func (b *Broker) endAs(ctx context.Context, id string, handle []byte, cause Caus
 			return Errorf(CodeUnavailable, "the provider is still issuing it: it is ended as soon as that is done")
 		}
 	}
-	target, known := b.target(lease)
-	if known && !target.Issuer.Capabilities().EndsEarly && b.now().Before(lease.Expires) {
+	if !lease.EndsEarly && b.now().Before(lease.Expires) {
 		return nil // declared so: it dies by itself, and the sweeper records that
 	}
-	return b.revoke(ctx, &lease, target, known)
+	return b.revoke(ctx, &lease)
 }
 
 // markEnding writes the order to end. That it fails is logged and remembered, and stops nothing.
@@ -52,7 +51,7 @@ func (b *Broker) markEnding(ctx context.Context, lease *Lease, cause Cause, by s
 	defer cancel()
 	lease.State, lease.Cause, lease.By, lease.Ordered = LeaseEnding, cause, by, b.now()
 	lease.Retry = lease.Ordered
-	if target, known := b.target(*lease); known && !target.Issuer.Capabilities().EndsEarly && lease.Retry.Before(lease.Expires) {
+	if !lease.EndsEarly && lease.Retry.Before(lease.Expires) {
 		lease.Retry = lease.Expires
 	}
 	b.failpoint("end.order.before")
@@ -70,8 +69,8 @@ func (b *Broker) markEnding(ctx context.Context, lease *Lease, cause Cause, by s
 }
 
 // revoke ends the credential at the provider and records the outcome.
-func (b *Broker) revoke(ctx context.Context, lease *Lease, target Target, known bool) error {
-	err := b.callRevoke(ctx, *lease, target, known)
+func (b *Broker) revoke(ctx context.Context, lease *Lease) error {
+	err := b.callRevoke(ctx, *lease)
 	if err != nil {
 		return b.notEnded(ctx, lease, err)
 	}
@@ -95,7 +94,8 @@ func (b *Broker) revoke(ctx context.Context, lease *Lease, target Target, known 
 	return nil
 }
 
-func (b *Broker) callRevoke(ctx context.Context, lease Lease, target Target, known bool) error {
+func (b *Broker) callRevoke(ctx context.Context, lease Lease) error {
+	target, known := b.target(lease)
 	if !known {
 		return Errorf(CodeUnavailable, "no target %s/%s with the configuration that issued this lease", lease.Environment, lease.Target).
 			WithNext("put the target's former configuration back")

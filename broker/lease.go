@@ -42,6 +42,7 @@ type Lease struct {
 	Binding     string     `json:"binding"`
 	Scopes      []Scope    `json:"scopes"`
 	State       LeaseState `json:"state"`
+	EndsEarly   bool       `json:"ends_early"` // its issuer's word: false, and it can only expire
 	Cause       Cause      `json:"cause,omitempty"`
 	By          string     `json:"by,omitempty"` // actor who ended it
 	Created     time.Time  `json:"created"`

@@ -13,7 +13,7 @@ func (b *Broker) pinned(ctx context.Context, cfg *Configuration, ref TargetRef, 
 		return err
 	}
 	if pin == nil {
-		if _, err := b.learn(ctx, ref, target); err != nil {
+		if err := b.learn(ctx, ref, target); err != nil {
 			return err
 		}
 		if pin, others, err = b.pins(ctx, ref); err != nil || pin == nil {
@@ -68,29 +68,29 @@ func (b *Broker) Pins(ctx context.Context) (pins []Pin, err error) {
 func (b *Broker) Learn(ctx context.Context) (unreachable map[TargetRef]error, err error) {
 	unreachable = map[TargetRef]error{}
 	for ref, target := range b.Configuration().Targets {
-		if _, err := b.learn(ctx, ref, target); err != nil {
+		if err := b.learn(ctx, ref, target); err != nil {
 			unreachable[ref] = err
 		}
 	}
 	return unreachable, ctx.Err()
 }
 
-func (b *Broker) learn(ctx context.Context, ref TargetRef, target Target) (pin Pin, err error) {
+func (b *Broker) learn(ctx context.Context, ref TargetRef, target Target) error {
 	asking, cancel := context.WithTimeout(ctx, providerTimeout)
 	defer cancel()
 	identity, err := target.Issuer.Identify(asking)
 	if err != nil {
-		return pin, providerError("asking who it is", ref, err)
+		return providerError("asking who it is", ref, err)
 	}
 	if identity.ID == "" {
-		return pin, Errorf(CodeInternal, "%s gave no identity", ref)
+		return Errorf(CodeInternal, "%s gave no identity", ref)
 	}
 	known, _, err := b.pins(ctx, ref)
 	if err != nil || known != nil && known.Seen == identity {
-		return orZeroPin(known), err
+		return err
 	}
-	err = b.update(ctx, func(tx Tx) error {
-		pin = Pin{Environment: ref.Environment, Target: ref.Target}
+	return b.update(ctx, func(tx Tx) error {
+		pin := Pin{Environment: ref.Environment, Target: ref.Target}
 		found, err := load(tx, &pin)
 		if err != nil {
 			return err
@@ -108,12 +108,4 @@ func (b *Broker) learn(ctx context.Context, ref TargetRef, target Target) (pin P
 		}
 		return b.append(tx, kind, "broker", ref.String(), pin)
 	})
-	return pin, err
-}
-
-func orZeroPin(p *Pin) Pin {
-	if p == nil {
-		return Pin{}
-	}
-	return *p
 }

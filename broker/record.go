@@ -109,7 +109,7 @@ var crockford = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPaddi
 // bits, so that nobody guesses them.
 func (b *Broker) newID() (string, error) {
 	var raw [16]byte
-	binary.BigEndian.PutUint64(raw[:8], uint64(b.now().UnixMilli())<<16) //nolint:gosec // after 1970
+	binary.BigEndian.PutUint64(raw[:8], uint64(b.now().UnixMilli())<<16)
 	if _, err := io.ReadFull(b.random, raw[6:]); err != nil {
 		return "", fmt.Errorf("reading random bytes: %w", err)
 	}

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -205,7 +206,7 @@ func (b *Broker) describeItem(ctx context.Context, cfg *Configuration, agent Age
 	}
 	for _, reached := range description.Reaches {
 		if !slices.Contains(request.Environments, reached) {
-			return Errorf(CodeDenied, "%s also reaches %s, which the request does not name (invariant 4)", item.Target, reached).
+			return Errorf(CodeDenied, "%s; the request does not name %s (invariant 4)", orElse(strings.Join(description.Elsewhere, "; "), item.Target+" also reaches "+reached), reached).
 				WithNext("leave that resource out, or ask for both: --environment %s --environment %s", item.Environment, reached)
 		}
 	}

@@ -97,13 +97,12 @@ func (b *Broker) dueLeases(ctx context.Context) (due []Lease, err error) {
 	return due, err
 }
 
-// endSilent records, in one transaction, the end of leases that died by themselves: their issuers call
-// nobody. It returns the others.
+// endSilent records, in one transaction, the end of leases that died by themselves: nothing could end
+// them sooner, and nothing is left to end. It returns the others.
 func (b *Broker) endSilent(ctx context.Context, due []Lease) (rest []Lease) {
 	var silent []Lease
 	for _, lease := range due {
-		target, known := b.target(lease)
-		if known && target.Issuer.Capabilities().Local && !target.Issuer.Capabilities().EndsEarly && !b.now().Before(lease.Expires) {
+		if !lease.EndsEarly && !b.now().Before(lease.Expires) {
 			silent = append(silent, lease)
 			continue
 		}

@@ -453,7 +453,9 @@ func TestCrashDuringIssueIsAccountedFor(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	cancel()
-	<-done
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
 	if got := mustLeases(w, true)[0]; got.State != broker.LeaseEnded {
 		t.Fatalf("lease %+v", got)
 	}

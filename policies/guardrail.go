@@ -131,7 +131,7 @@ func validateGuardrail(g *guardrail, tree *ast.Policy, validator *validate.Valid
 		return
 	}
 	texts := []string{err.Error()}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // a list of errors, not a wrapped one
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		texts = nil
 		for _, one := range joined.Unwrap() {
 			texts = append(texts, one.Error())

@@ -1,0 +1,52 @@
+package demo
+
+import (
+	"fmt"
+	"io"
+	"time"
+)
+
+// story writes the drill as a timeline.
+type story struct {
+	out   io.Writer
+	began time.Time
+	now   func() time.Time
+}
+
+func (s *story) title(title, below string) { s.printf("\n%s\n%s\n", title, below) }
+func (s *story) chapter(text string)       { s.printf("\n%s\n", text) }
+func (s *story) line(who, what string)     { s.row(" ", who, what) }
+func (s *story) good(who, what string)     { s.row("✓", who, what) }
+func (s *story) bad(who, what string)      { s.row("✗", who, what) }
+func (s *story) shell(text string)         { s.printf("  %27s%s\n", "", text) }
+func (s *story) printf(f string, a ...any) { _, _ = fmt.Fprintf(s.out, f, a...) } // a closed terminal stops nothing
+func (s *story) row(mark, who, what string) {
+	s.printf("  %8.3fs  %s %-12s %s\n", s.now().Sub(s.began).Seconds(), mark, who, what)
+}
+
+// invite tells what to do on the page.
+func (s *story) askYou(origin, name, code, page string) {
+	s.printf(`
+3  Your turn: approve or deny, and watch
+
+     1. open      %s/invite
+     2. type      name %s   code %s
+     3. make a passkey (your phone, your laptop's fingerprint, or a security key)
+     4. open      %s
+        read it; approve with the passkey, or deny
+
+   No passkey on this machine? The browser offers "use a phone", and Chromium has a virtual one in its
+   developer tools (More tools, WebAuthn). No browser here? ssh -L with this port from a machine that
+   has one, keeping the name localhost; or run the drill with --auto.
+
+   Waiting for you … (Ctrl-C ends the drill)
+
+`, origin, name, code, page)
+}
+
+func (s *story) end(auto bool) {
+	s.printf("\nEvery wall held. With your own database: README.md, “Your own Postgres”.\n")
+	if auto {
+		s.printf("Run it without --auto to be the reviewer yourself.\n")
+	}
+}
