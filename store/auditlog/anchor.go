@@ -73,7 +73,7 @@ func behind(format string, args ...any) error {
 // ReadAnchor reads the file. CodeNotFound says that there is none yet.
 func ReadAnchor(path string) (Anchor, error) {
 	var a Anchor
-	raw, err := os.ReadFile(path) //nolint:gosec // the operator's own path
+	raw, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return a, broker.Errorf(broker.CodeNotFound, "there is no anchor file yet").Because(err)
 	}
@@ -122,7 +122,7 @@ func replace(path string, content []byte) (err error) {
 }
 
 func syncFolder(path string) error {
-	folder, err := os.Open(path) //nolint:gosec // of the operator's own path
+	folder, err := os.Open(path)
 	if err != nil {
 		return err
 	}

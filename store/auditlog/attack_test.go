@@ -237,6 +237,9 @@ func TestKeptCheckpointOrKeyThatCannotBeRead(t *testing.T) {
 			t.Errorf("key %q: %v", public, err)
 		}
 	}
+	if _, err := Verify(strings.NewReader(export), f.public(), []byte{}); broker.CodeOf(err) != broker.CodeInvalid {
+		t.Errorf("an empty kept checkpoint: %v", err)
+	}
 	for at := range kept {
 		changed := bytes.Clone(kept)
 		changed[at] ^= 1

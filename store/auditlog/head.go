@@ -48,6 +48,9 @@ func readHead(snapshot store.Snapshot) (h head, found bool, err error) {
 	if err != nil || raw == nil {
 		return head{}, false, err
 	}
+	if len(raw) == 0 {
+		return head{}, false, damaged(errHead)
+	}
 	if raw[0] != headLayout {
 		return head{}, false, broker.Errorf(broker.CodeConflict, "the event log was written by a newer version of Hourkey").
 			WithNext("run the newer version that wrote this store")

@@ -143,7 +143,7 @@ func TestHeadOfANewerVersion(t *testing.T) {
 	if err := appendOne(); broker.CodeOf(err) != broker.CodeConflict {
 		t.Errorf("got %v", err)
 	}
-	for _, value := range [][]byte{{1}, {1, 0}, {1, 0, 1}, append([]byte{1, 0, 3}, make([]byte, 8+32)...)} {
+	for _, value := range [][]byte{{}, {1}, {1, 0}, {1, 0, 1}, append([]byte{1, 0, 3}, make([]byte, 8+32)...)} {
 		write(value)
 		if err := appendOne(); broker.CodeOf(err) != broker.CodeInternal {
 			t.Errorf("%v: got %v", value, err)

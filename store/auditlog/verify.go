@@ -75,7 +75,7 @@ const (
 // if there is one, a checkpoint that the reader kept. It computes everything anew. The error is nil only if
 // nothing was changed; CodeConflict says that something was, and Report.Problems what and where.
 //
-// Without a kept checkpoint it proves the file up to the time of its own last checkpoint; who cut the end
+// Without a kept checkpoint (nil) it proves the file up to the time of its own last checkpoint; who cut the end
 // off and has an earlier export can pass that off as the present. A kept checkpoint uncovers it.
 func Verify(export io.Reader, publicKey string, kept []byte) (Report, error) {
 	v := &verification{publicKey: strings.TrimSpace(publicKey), roots: map[int64]tlog.Hash{}}
@@ -145,9 +145,9 @@ func (v *verification) problemAt(line, to int64, format string, args ...any) {
 	}
 }
 
-// keep reads the kept checkpoint.
+// keep reads the kept checkpoint. An empty one is not none: somebody thinks that there is one.
 func (v *verification) keep(kept []byte) error {
-	if len(bytes.TrimSpace(kept)) == 0 {
+	if kept == nil {
 		_, err := readPublicKey(v.publicKey)
 		return err
 	}

@@ -1,6 +1,6 @@
 // Package bolt is the embedded store engine: bbolt, with a group commit that does not wait.
 //
-// It owns: the data file, its lock and its mode, and the one goroutine that commits.
+// It owns: the data file, its lock and its mode, and the order in which updates are carried out.
 //
 // It does not know: what the keys and values mean.
 //
@@ -41,10 +41,10 @@ type Engine struct {
 	watch  func() (stop func())
 
 	mu     sync.Mutex
-	queue  []*call // waiting for the next commit
+	queue  []*call    // waiting for the next commit
+	led    bool       // somebody carries out a group
+	idle   *sync.Cond // on mu: led became false
 	closed bool
-	wake   chan struct{}
-	done   chan struct{} // closed when the committer has ended
 }
 
 var _ store.Engine = (*Engine)(nil)
@@ -80,14 +80,11 @@ func Open(path string, options Options) (*Engine, error) {
 	if err != nil {
 		return nil, broker.Errorf(broker.CodeInternal, "the store %s cannot be opened", path).Because(err)
 	}
-	e := &Engine{
-		db: db, commit: (*bbolt.Tx).Commit, watch: watcher(options),
-		wake: make(chan struct{}, 1), done: make(chan struct{}),
-	}
-	if err := e.makeBucket(); err != nil {
+	e := &Engine{db: db, commit: (*bbolt.Tx).Commit, watch: watcher(options)}
+	e.idle = sync.NewCond(&e.mu)
+	if err := errors.Join(e.makeBucket(), removeLeftovers(filepath.Dir(path))); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	go e.commits()
 	return e, nil
 }
 
@@ -109,7 +106,7 @@ func (e *Engine) makeBucket() error {
 
 // openFile opens like os.OpenFile and takes the file's rights away from everybody but its owner.
 func openFile(path string, flag int, mode os.FileMode) (*os.File, error) {
-	file, err := os.OpenFile(path, flag, mode) //nolint:gosec // the operator's own path
+	file, err := os.OpenFile(path, flag, mode)
 	if err != nil {
 		return nil, err
 	}
@@ -160,14 +157,14 @@ func (e *Engine) View(ctx context.Context, read func(store.Snapshot) error) erro
 // Close commits what is queued, refuses what comes later, and closes the file. It waits for open Views.
 func (e *Engine) Close() error {
 	e.mu.Lock()
-	already := e.closed
-	e.closed = true
-	e.mu.Unlock()
-	if already {
+	defer e.mu.Unlock()
+	if e.closed {
 		return nil
 	}
-	e.poke()
-	<-e.done
+	e.closed = true
+	for e.led {
+		e.idle.Wait()
+	}
 	return e.db.Close()
 }
 

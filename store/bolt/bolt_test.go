@@ -172,9 +172,42 @@ func TestBackupOpensWhileWorkGoesOn(t *testing.T) {
 	}
 }
 
-type writerFunc func([]byte) (int, error)
+func TestInterruptedBackupIsRemoved(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "hourkey.db")
+	left := filepath.Join(filepath.Dir(path), "backup-123.new")
+	if err := os.WriteFile(left, []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	open(t, path)
+	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+}
 
-func (w writerFunc) Write(p []byte) (int, error) { return w(p) }
+// Index entries are empty values: a copy must not take them for something else.
+func TestBackupKeepsEmptyValues(t *testing.T) {
+	e := fresh(t)
+	if err := errors.Join(put(e, "empty", ""), put(e, "full", "1")); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "copy.db")
+	var out bytes.Buffer
+	if err := errors.Join(e.Backup(t.Context(), &out), os.WriteFile(path, out.Bytes(), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	err := open(t, path).View(t.Context(), func(s store.Snapshot) error {
+		if value, err := s.Get([]byte("empty")); value == nil || err != nil {
+			t.Error("it is gone", err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left, err := filepath.Glob(filepath.Join(filepath.Dir(e.db.Path()), leftovers)); len(left) != 0 || err != nil {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
 
 func TestObserverSeesEachCommit(t *testing.T) {
 	var seen []time.Duration

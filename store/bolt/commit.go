@@ -20,23 +20,31 @@ import (
 // Each function runs once, alone, over an overlay that is thrown away when the function fails, so that
 // a failing neighbour leaves nothing behind. It sees what its neighbours before it wrote. That is why everybody,
 // also who wrote nothing or failed, hears the fate of the commit: what they saw may never have come to be.
+//
+// There is no goroutine for this. Whoever finds nobody committing leads: it carries out the group and then
+// passes the lead to the first of those who queued meanwhile. So a lone update never changes goroutines.
 
 // most bounds how many updates go into one commit, so that none waits behind an endless one.
 const most = 1024
+
+// filled is how full bbolt leaves a page that it splits. Nearly all keys only grow (ids begin with the
+// time, events with their number), so that a page is hardly ever written to again behind its end.
+const filled = 0.9
 
 // call is one Update on its way.
 type call struct {
 	change func(store.Change) error
 	state  atomic.Int32
 	err    error
-	done   chan struct{}
+	told   chan bool // true: lead the next group; false: err is the answer
 }
 
 // The states of a call.
 const (
-	queued int32 = iota
-	taken        // the committer runs it, or has
-	withdrawn
+	queued    int32 = iota
+	chosen          // its caller is to lead
+	taken           // it is carried out, or has been
+	withdrawn       // its caller gave up
 )
 
 // Update implements store.Engine. ctx counts while the update is queued; once its function has begun,
@@ -45,89 +53,87 @@ func (e *Engine) Update(ctx context.Context, change func(store.Change) error) er
 	if err := ctx.Err(); err != nil {
 		return gaveUp(err)
 	}
-	c := &call{change: change, done: make(chan struct{})}
-	if !e.enqueue(c) {
+	c := &call{change: change, told: make(chan bool, 1)}
+	lead, open := e.enqueue(c)
+	if !open {
 		return errClosed()
 	}
-	select {
-	case <-c.done:
-	case <-ctx.Done():
-		if c.state.CompareAndSwap(queued, withdrawn) {
-			return gaveUp(ctx.Err())
+	if !lead {
+		select {
+		case lead = <-c.told:
+		case <-ctx.Done():
+			if c.state.CompareAndSwap(queued, withdrawn) {
+				return gaveUp(ctx.Err())
+			}
+			lead = <-c.told
 		}
-		<-c.done
+	}
+	if lead {
+		e.lead()
 	}
 	return c.err
 }
 
-func (e *Engine) enqueue(c *call) bool {
+// enqueue tells whether the caller is to lead.
+func (e *Engine) enqueue(c *call) (lead, open bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
-		return false
+		return false, false
 	}
 	e.queue = append(e.queue, c)
-	e.poke()
-	return true
+	lead = !e.led
+	e.led = true
+	return lead, true
 }
 
-// poke wakes the committer; one token is enough, because it takes all that is queued.
-func (e *Engine) poke() {
-	select {
-	case e.wake <- struct{}{}:
-	default:
-	}
-}
-
-// commits is the committer. It ends when the engine is closed and the queue is empty.
-func (e *Engine) commits() {
-	ended := false
-	defer func() {
-		if !ended { // a function called runtime.Goexit, as a failing test does: go on without it
-			go e.commits()
-		}
-	}()
-	for {
-		group, closed := e.next()
-		if len(group) > 0 {
-			e.run(group)
-			continue
-		}
-		if closed {
-			break
-		}
-		<-e.wake
-	}
-	ended = true
-	close(e.done)
-}
-
-// next takes what is queued. Those whom the last commit has woken get their turn first: they often
-// have something for this one.
-func (e *Engine) next() (group []*call, closed bool) {
+// lead carries out what is queued, the caller's own among it. Those whom the last commit has woken get
+// their turn first, because they often have something for this one; on an idle broker that takes no time.
+func (e *Engine) lead() {
+	defer e.pass()
 	runtime.Gosched()
+	e.run(e.next())
+}
+
+// next takes the next group from the queue.
+func (e *Engine) next() []*call {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	n := min(len(e.queue), most)
-	group, e.queue = e.queue[:n:n], e.queue[n:]
+	group := e.queue[:n:n]
+	e.queue = e.queue[n:]
 	if len(e.queue) == 0 {
 		e.queue = nil // the group owns the memory now
 	}
-	return group, e.closed
+	return group
+}
+
+// pass gives the lead to the first who still waits.
+func (e *Engine) pass() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for ; len(e.queue) > 0; e.queue = e.queue[1:] {
+		if first := e.queue[0]; first.state.CompareAndSwap(queued, chosen) {
+			first.told <- true
+			return
+		}
+	}
+	e.led = false
+	e.idle.Broadcast()
 }
 
 // run carries out one group and tells everybody in it.
 func (e *Engine) run(group []*call) {
 	fate := errGone
+	group = take(group)
 	defer func() { // deferred, so that nobody waits for ever, whatever a function did
 		for _, c := range group {
 			if fate != nil {
 				c.err = fate
 			}
-			close(c.done)
+			c.told <- false
 		}
 	}()
-	group = take(group)
 	tx, err := e.db.Begin(true)
 	if err != nil {
 		fate = cannotWrite(err)
@@ -147,7 +153,7 @@ var errGone = error(broker.Errorf(broker.CodeInternal, "the store's change ended
 func take(group []*call) []*call {
 	kept := group[:0]
 	for _, c := range group {
-		if c.state.CompareAndSwap(queued, taken) {
+		if c.state.CompareAndSwap(queued, taken) || c.state.CompareAndSwap(chosen, taken) {
 			kept = append(kept, c)
 		}
 	}
@@ -156,6 +162,7 @@ func take(group []*call) []*call {
 
 // runAll runs each function and puts what the successful ones wrote into the bucket.
 func runAll(bucket *bbolt.Bucket, group []*call) (changed bool, err error) {
+	bucket.FillPercent = filled
 	view := change{snapshot: snapshot{bucket}}
 	for _, c := range group {
 		view.own = view.own[:0]

@@ -51,7 +51,7 @@ const (
 // FileKEK reads the file that NewFileKEK made. It refuses one that group or others may read
 // or write: whoever reads it and a copy of the store has every key.
 func FileKEK(path string) (KEK, error) {
-	file, err := os.Open(path) //nolint:gosec // the operator's own path
+	file, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, broker.Errorf(broker.CodeNotFound, "there is no key-encryption key at %s", path).Because(err).
 			WithNext("`hourkeyd init` makes one; if the store is older, bring back the one it was made with")
@@ -109,7 +109,7 @@ func NewFileKEK(path string) (KEK, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("making the key-encryption key: %w", err)
 	}
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the operator's own path
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return nil, broker.Errorf(broker.CodeConflict, "there is a key-encryption key at %s already", path).Because(err)
 	}
@@ -128,7 +128,7 @@ func NewFileKEK(path string) (KEK, error) {
 
 // syncFolder makes the new name durable: a store sealed with a key that a crash takes away is lost.
 func syncFolder(path string) error {
-	folder, err := os.Open(path) //nolint:gosec // of the operator's own path
+	folder, err := os.Open(path)
 	if err != nil {
 		return err
 	}
@@ -152,12 +152,18 @@ func Apart(kekPath, dataFolder string) error {
 	return nil
 }
 
+// resolved follows symbolic links as far as the path exists; the rest may be made later.
 func resolved(path string) (string, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return "", err
 	}
-	return filepath.EvalSymlinks(path)
+	real, err := filepath.EvalSymlinks(path)
+	if parent := filepath.Dir(path); errors.Is(err, fs.ErrNotExist) && parent != path {
+		real, err = resolved(parent)
+		return filepath.Join(real, filepath.Base(path)), err
+	}
+	return real, err
 }
 
 // ID implements KEK.

@@ -301,7 +301,7 @@ func TestKEKInTheDataFolder(t *testing.T) {
 	data := filepath.Join(base, "data")
 	for path, apart := range map[string]bool{
 		"data/kek": false, "data/deep/kek": false, "link/kek": false, "secrets/../data/kek": false,
-		"kek": true, "secrets/kek": true, "data-of-others/kek": true,
+		"data/new/kek": false, "link/new/kek": false, "new/kek": true, "kek": true, "secrets/kek": true, "data-of-others/kek": true,
 	} {
 		if err := Apart(filepath.Join(base, path), data); (err == nil) != apart {
 			t.Errorf("%s: got %v", path, err)

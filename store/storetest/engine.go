@@ -162,15 +162,18 @@ func panickingChange(t *testing.T, e store.Engine) {
 	want(t, all(t, e), "a=1 b=2 ")
 }
 
+// A function that ends its goroutine, as a failing test does, must not leave the engine waiting for it.
 func exitingChange(t *testing.T, e store.Engine) {
-	err := e.Update(t.Context(), func(c store.Change) error {
-		_ = putAll(c, "a", "1")
-		runtime.Goexit()
-		return nil
-	})
-	if err == nil {
-		t.Error("an exit was taken for success")
-	}
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		_ = e.Update(t.Context(), func(c store.Change) error {
+			_ = putAll(c, "a", "1")
+			runtime.Goexit()
+			return nil
+		})
+	}()
+	<-gone
 	put(t, e, "b", "2")
 	want(t, all(t, e), "b=2 ")
 }
