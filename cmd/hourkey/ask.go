@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hourkey/hourkey/web/api"
+)
+
+// ask is what the flags of request, exec and credential say.
+type ask struct {
+	request      string // an id, instead of all the others
+	task         string
+	environments []string
+	scopes       []string
+	ttl          time.Duration
+	reason       string
+}
+
+// flags declares the ask's flags.
+func (q *ask) flags(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&q.task, "task", "", "the task, as `hourkey tasks` lists it (HOURKEY_TASK)")
+	flags.StringArrayVar(&q.environments, "environment", nil, "where; repeat for a request that reaches several (HOURKEY_ENVIRONMENT)")
+	flags.StringArrayVar(&q.scopes, "scope", nil, "target:resource:actions; repeat for more; without it, what the task gives")
+	flags.DurationVar(&q.ttl, "ttl", 0, "how long, like 15m; without it, what the task says")
+	flags.StringVar(&q.reason, "reason", "", "why, in your words: shown to reviewers as yours, never decided on")
+}
+
+// requestFlag declares --request, which excludes the others.
+func (q *ask) requestFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&q.request, "request", "", "a request that was made before")
+	for _, other := range []string{"task", "environment", "scope", "ttl", "reason"} {
+		cmd.MarkFlagsMutuallyExclusive("request", other)
+	}
+}
+
+// complete fills in what the environment variables say and checks what needs no broker.
+func (q *ask) complete(getenv func(string) string) error {
+	if q.request != "" {
+		return nil
+	}
+	if q.task == "" {
+		q.task = getenv("HOURKEY_TASK")
+	}
+	if len(q.environments) == 0 {
+		q.environments = strings.FieldsFunc(getenv("HOURKEY_ENVIRONMENT"), func(c rune) bool { return c == ',' || c == ' ' })
+	}
+	switch {
+	case q.task == "":
+		return &hintError{err: &usageError{"no task: expected --task or HOURKEY_TASK"}, hint: "`hourkey tasks` lists what this agent may ask for"}
+	case len(q.environments) == 0:
+		return &hintError{err: &usageError{"no environment: expected --environment or HOURKEY_ENVIRONMENT"}, hint: "`hourkey tasks` lists where each task may run"}
+	case q.ttl < 0 || q.ttl%time.Second != 0:
+		return &usageError{"--ttl: expected whole seconds above zero, like 15m"}
+	}
+	return nil
+}
+
+// find gives the request that the ask names, or makes it; made tells which.
+func (q *ask) find(ctx context.Context, client *api.Client) (request api.Request, made bool, err error) {
+	if q.request != "" {
+		request, err = client.Request(ctx, q.request, 0)
+		return request, false, err
+	}
+	request, err = client.Submit(ctx, api.RequestCreate{
+		Task: q.task, Environments: q.environments, Scopes: q.scopes, TTLSeconds: int64(q.ttl / time.Second), Reason: q.reason,
+	}, api.NewIdempotencyKey())
+	return request, true, err
+}
+
+// collectable tells whether Collect can give something.
+func collectable(request api.Request) bool {
+	return request.State == api.StateApproved || request.State == api.StateCollected
+}
+
+// announce tells a human what is asked, by whom it can be decided, and until when.
+func (a *app) announce(request api.Request) {
+	a.say("request %s of task %s waits for approval until %s", request.ID, request.Task, clock(request.Deadline))
+	for _, item := range request.Items {
+		a.say("asked: %s in %s for %s", strings.Join(item.Scopes, " "), item.Environment, span(item.TTLSeconds))
+	}
+	for _, reason := range request.Reasons {
+		if reason.Outcome == "escalate" {
+			a.say("rule: %s", ruleLine(reason))
+		}
+	}
+	for _, need := range request.Needs {
+		a.say("needed: %d of the reviewers of %s", need.Humans, need.Environment)
+	}
+	if request.Page != "" {
+		a.say("Approve at: %s", request.Page)
+	}
+}
+
+// decided waits for the humans, at most for limit unless that is 0, and fails unless they approved.
+func (a *app) decided(ctx context.Context, client *api.Client, request api.Request, limit time.Duration) (api.Request, error) {
+	if request.State != api.StatePending {
+		return settled(request)
+	}
+	// The broker ends a request at its deadline; the minute is for a broker that is late to say so. Both
+	// times are the broker's, so that a wrong clock here does not matter.
+	life := request.Deadline.Sub(request.Created) + time.Minute
+	if limit > 0 {
+		life = min(life, limit)
+	}
+	waiting, cancel := context.WithTimeout(ctx, life)
+	defer cancel()
+	latest, err := client.Await(waiting, request.ID)
+	switch {
+	case err == nil:
+		return settled(latest)
+	case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
+		return request, &undecided{request}
+	default:
+		return request, err
+	}
+}
+
+// settled is an error unless the request can be collected.
+func settled(request api.Request) (api.Request, error) {
+	if !collectable(request) {
+		return request, &undecided{request}
+	}
+	return request, nil
+}
