@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"unicode/utf16"
 )
 
@@ -55,17 +56,27 @@ func writeCanonical(out *bytes.Buffer, tree any) {
 
 // writeString escapes what RFC 8785 section 3.2.2.2 names and nothing else.
 func writeString(out *bytes.Buffer, text string) {
-	short := map[rune]string{'"': `\"`, '\\': `\\`, '\b': `\b`, '\t': `\t`, '\n': `\n`, '\f': `\f`, '\r': `\r`}
 	out.WriteByte('"')
 	for _, c := range text {
-		switch escape, found := short[c]; {
-		case found:
-			out.WriteString(escape)
+		switch {
+		case c == '"' || c == '\\':
+			out.WriteByte('\\')
+			out.WriteRune(c)
 		case c < 0x20:
-			fmt.Fprintf(out, `\u%04x`, c)
+			writeControl(out, c)
 		default:
 			out.WriteRune(c)
 		}
 	}
 	out.WriteByte('"')
+}
+
+func writeControl(out *bytes.Buffer, c rune) {
+	const short = "\b\t\n\f\r"
+	if at := strings.IndexRune(short, c); at >= 0 {
+		out.WriteByte('\\')
+		out.WriteByte("btnfr"[at])
+		return
+	}
+	fmt.Fprintf(out, `\u%04x`, c)
 }

@@ -308,7 +308,10 @@ func (b *Broker) SignedIn(ctx context.Context, id string, counter uint32) error 
 		if err := tx.Load(&passkey); err != nil {
 			return err
 		}
-		passkey.Counter = max(passkey.Counter, counter)
+		if counter <= passkey.Counter && (counter != 0 || passkey.Counter != 0) { // WebAuthn level 3, section 6.1.1
+			return Errorf(CodeForbidden, "the passkey's counter went back: it may have been copied")
+		}
+		passkey.Counter = counter
 		return tx.Save(&passkey)
 	})
 }

@@ -36,11 +36,15 @@ type EventItem struct {
 }
 
 func requestEvent(r Request) RequestEvent {
-	return RequestEvent{
+	data := RequestEvent{
 		Agent: r.Agent, AgentKey: r.AgentKey, Owner: r.Owner, Task: r.Task, Environments: r.Environments, Items: eventItems(r.Effective()),
 		TTL: r.EffectiveTTL().String(), Reason: r.Reason, Outcome: r.Decision.Outcome, Reasons: r.Decision.Reasons, Needs: r.Needs,
-		Digest: r.Digest(), Config: r.Config,
+		Config: r.Config,
 	}
+	if len(r.Needs) > 0 { // nobody signs the others
+		data.Digest = r.Digest()
+	}
+	return data
 }
 
 func eventItems(items []Item) []EventItem {

@@ -116,13 +116,34 @@ func (s *Statement) setGranted(request Request) {
 
 // Sentence says in one sentence what a request asks, and would be granted as things stand.
 func Sentence(r Request) string {
-	var scopes []string
+	var parts []string
 	for _, item := range r.Effective() {
+		where := " of " + item.Target + " in " + strings.Join(item.environments(), " and ")
 		for _, scope := range item.Description.Scopes {
-			scopes = append(scopes, fmt.Sprintf("%s %s of %s in %s", scope.Actions, scope.Resource, scope.Target, strings.Join(item.environments(), " and ")))
+			parts = append(parts, and(scope.Actions.Names())+" "+string(scope.Resource)+where)
 		}
 	}
-	return fmt.Sprintf("%s asks to %s, for %s, for task %s, on behalf of %s", r.Agent, strings.Join(scopes, "; "), r.EffectiveTTL(), r.Task, r.Owner)
+	return fmt.Sprintf("%s asks to %s, for %s, for task %s, on behalf of %s", r.Agent, strings.Join(parts, "; "), inWords(r.EffectiveTTL()), r.Task, r.Owner)
+}
+
+// and joins words as people do.
+func and(words []string) string {
+	if len(words) < 2 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:len(words)-1], ", ") + " and " + words[len(words)-1]
+}
+
+// inWords gives whole minutes and seconds: "10 minutes", "1 minute 30 seconds".
+func inWords(d time.Duration) string {
+	minutes, seconds := int(d/time.Minute), int(d%time.Minute/time.Second)
+	switch {
+	case minutes == 0:
+		return plural(seconds, "second")
+	case seconds == 0:
+		return plural(minutes, "minute")
+	}
+	return plural(minutes, "minute") + " " + plural(seconds, "second")
 }
 
 // mayDecide refuses whoever's decision on this request does not count, or came too late.
@@ -471,7 +492,7 @@ func (b *Broker) Inbox(ctx context.Context, human string) (Inbox, error) {
 	cfg := b.Configuration()
 	var inbox Inbox
 	err := b.store.View(ctx, func(r Reader) (err error) {
-		if inbox.Requests, err = list[Request](r, "request", "pending"); err != nil {
+		if inbox.Requests, err = undecidedBy(r, human); err != nil {
 			return err
 		}
 		if inbox.Agents, err = list[Agent](r, "agent", ""); err != nil {
@@ -500,4 +521,23 @@ func (b *Broker) Inbox(ctx context.Context, human string) (Inbox, error) {
 		inbox.Freezes, err = b.Freezes(ctx)
 	}
 	return inbox, err
+}
+
+// undecidedBy lists pending requests that this human has not approved yet.
+func undecidedBy(r Reader, human string) ([]Request, error) {
+	pending, err := list[Request](r, "request", "pending")
+	if err != nil {
+		return nil, err
+	}
+	var left []Request
+	for _, request := range pending {
+		found, err := load(r, &Approval{Request: request.ID, Reviewer: human})
+		if err != nil {
+			return nil, err
+		}
+		if !found {
+			left = append(left, request)
+		}
+	}
+	return left, err
 }

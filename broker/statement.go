@@ -129,10 +129,15 @@ func statementItems(items []Item) []StatementItem {
 	return out
 }
 
-// digest is the base64url SHA-256 of a domain and the canonical JSON of v.
+// digest is the base64url SHA-256 of a domain, a zero byte, and v as encoding/json writes it: v's types
+// are fixed structs without maps, so that equal values have equal bytes.
 func digest(domain string, v any) string {
-	sum := sha256.Sum256(append([]byte(domain+"\x00"), canonical(v)...))
-	return base64.RawURLEncoding.EncodeToString(sum[:])
+	raw, err := json.Marshal(v)
+	must(err)
+	sum := sha256.New()
+	sum.Write([]byte(domain + "\x00"))
+	sum.Write(raw)
+	return base64.RawURLEncoding.EncodeToString(sum.Sum(nil))
 }
 
 // canonical is the RFC 8785 form of v, which must hold no floating-point number: json.Marshal, then

@@ -124,6 +124,7 @@ func fixtureHostile(now time.Time) broker.Request {
 		{Target: "railway", Resource: "service/shop", Actions: broker.Read},
 	}
 	volume.Description.Reaches = []string{"production", "staging", "preview"}
+	volume.Description.Elsewhere = []string{"volume/shared (shop-data, attached to postgres) also lives in preview and production"}
 	volume.Description.Native = []string{"mutation {", "\tvolumeDelete(volumeId: \"8f2c\u202e\")", "}"}
 	volume.Description.Walls, volume.Description.Exceptions = nil, nil
 	volume.Facts = []broker.Fact{{About: "volume/pg-d\u0430ta", Text: "12 GB; its 7 backups go with it", At: now}}

@@ -60,6 +60,7 @@ type Item struct {
 	Scopes                        []ScopeList
 	Facts                         []Fact
 	Reaches                       []string // environments beside its own
+	Elsewhere                     []string // what lives there too, in sentences
 	Native                        []string
 	Walls                         []broker.WallFact
 	Exceptions                    []broker.Exception
@@ -174,7 +175,7 @@ func itemOf(item broker.Item, ttl time.Duration, pins []broker.Pin) Item {
 	d := item.Description
 	view := Item{
 		Target: item.Target, Environment: item.Environment, Identity: identityOf(d.Identity, pins),
-		Scopes: scopeLists(d.Scopes), Reaches: foreign(d.Reaches, []string{item.Environment}), Native: d.Native, Walls: d.Walls,
+		Scopes: scopeLists(d.Scopes), Reaches: foreign(d.Reaches, []string{item.Environment}), Elsewhere: d.Elsewhere, Native: d.Native, Walls: d.Walls,
 		Exceptions: d.Exceptions, TTL: span(min(ttl, d.TTL)), Ends: d.Ends,
 	}
 	if ttl == 0 {

@@ -1,0 +1,235 @@
+package web
+
+import (
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"golang.org/x/time/rate"
+
+	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/web/authn"
+	"github.com/hourkey/hourkey/web/ui"
+)
+
+// pages are what humans see: invite, sign-in, inbox, and what waits for a passkey. They decide nothing:
+// what is shown carries a digest, what is signed is a statement that the broker made, and the broker
+// checks both.
+type pages struct {
+	*Server
+	ui            *ui.Pages
+	signIns       *authn.Challenges[struct{}]
+	registrations *authn.Challenges[registration]
+	guesses       *limiter // of one-time codes, by address and by name
+}
+
+// visit is one request for a page.
+type visit struct {
+	*call
+	session authn.Session // zero where nobody is signed in
+	human   string        // of the session
+}
+
+func (v *visit) asHuman() broker.Caller {
+	return broker.Caller{Kind: broker.CallerHuman, Name: v.human}
+}
+
+// pageRoute is one line of the pages' table.
+type pageRoute struct {
+	method, path string
+	signedIn     bool // else a human who is not signed in is shown the way in
+	body         body // jsonBody: asked by our script, and errors go to it as JSON
+	serve        func(*pages, *visit) error
+}
+
+// pageTable is every page. GET changes nothing; what changes something is a POST from our own origin.
+func pageTable() []pageRoute {
+	return []pageRoute{
+		{"GET", "/assets/:name", false, noBody, (*pages).asset},
+		{"GET", "/invite", false, noBody, (*pages).inviteForm},
+		{"POST", "/invite", false, formBody, (*pages).redeem},
+		{"POST", "/invite/passkey", false, jsonBody, (*pages).register},
+		{"GET", "/sign-in", false, noBody, (*pages).signInForm},
+		{"POST", "/sign-in/prepare", false, jsonBody, (*pages).prepareSignIn},
+		{"POST", "/sign-in", false, jsonBody, (*pages).signIn},
+
+		{"POST", "/sign-out", true, formBody, (*pages).signOut},
+		{"GET", "/", true, noBody, (*pages).inbox},
+		{"GET", "/requests/:id", true, noBody, (*pages).requestPage},
+		{"POST", "/requests/:id/deny", true, formBody, (*pages).deny},
+		{"GET", "/agents/*name", true, noBody, (*pages).agentPage},
+		{"GET", "/targets/:environment/:target", true, noBody, (*pages).targetPage},
+		{"GET", "/humans/:name", true, noBody, (*pages).humanPage},
+		{"GET", "/freezes/*id", true, noBody, (*pages).freezePage},
+		{"POST", "/sign/prepare", true, jsonBody, (*pages).prepareSign},
+		{"POST", "/sign", true, jsonBody, (*pages).sign},
+	}
+}
+
+// The rate of guessing a one-time code. A code has 100 bits: this keeps the log readable, not the code.
+const (
+	guessEvery = 6 * time.Second
+	guessBurst = 10
+)
+
+// humanRoutes adds the pages to the router.
+func (s *Server) humanRoutes(group *gin.RouterGroup) {
+	templates, err := ui.New()
+	must(err)
+	p := &pages{
+		Server: s, ui: templates,
+		signIns:       authn.NewChallenges[struct{}](s.now),
+		registrations: authn.NewChallenges[registration](s.now),
+		guesses:       newLimiter(rate.Every(guessEvery), guessBurst, s.limits.Remembered, s.now),
+	}
+	for _, line := range pageTable() {
+		group.Handle(line.method, line.path, func(g *gin.Context) { p.run(g, line) })
+	}
+}
+
+// must stops on what only a mistake in this package can cause: an embedded template that does not parse.
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// run is the one gate of the pages: headers, where it comes from, who it is, what it brings.
+func (p *pages) run(g *gin.Context, line pageRoute) {
+	v := &visit{call: callOf(g)}
+	v.gin, v.route, v.request = g, line.method+" "+line.path, g.Request
+	pageHeaders(v.writer.Header())
+	err := p.enter(v, line)
+	if err == nil {
+		err = line.serve(p, v)
+	}
+	if err != nil {
+		p.failPage(v, line, err)
+	}
+}
+
+func (p *pages) enter(v *visit, line pageRoute) error {
+	if err := fromOwnPage(v.request); err != nil {
+		return err
+	}
+	if line.signedIn {
+		if err := p.recognise(v); err != nil {
+			return err
+		}
+	}
+	return v.check(line.body)
+}
+
+// fromOwnPage refuses programs, and whatever another site made the browser send. beforePage has compared
+// Origin with ours; Sec-Fetch-Site must say the same, and a browser that does not send it (older than
+// 2023) is refused: the attack is a cross-site POST that an old browser, or a proxy, makes look bare.
+func fromOwnPage(r *http.Request) error {
+	switch {
+	case r.Header.Get("Authorization") != "":
+		return broker.Errorf(broker.CodeForbidden, "these pages are for humans: no token opens them").WithField("Authorization").WithNext("agents use /v1")
+	case isSafe(r.Method):
+		return nil
+	case r.Header.Get("Sec-Fetch-Site") != "same-origin":
+		return broker.Errorf(broker.CodeForbidden, "this does not come from a page of this broker").WithField("Sec-Fetch-Site").
+			WithNext("open the broker's own page in a current browser")
+	}
+	return nil
+}
+
+// recognise finds out who is signed in.
+func (p *pages) recognise(v *visit) error {
+	session, err := p.sessions.Find(v.request)
+	if err != nil {
+		return err
+	}
+	v.session, v.human, v.caller = session, session.Human, broker.Caller{Kind: broker.CallerHuman, Name: session.Human}
+	v.kinds = kinds(p.broker.Configuration(), session.Human)
+	if err := p.limited(v.call, p.callers, v.caller.Actor()); err != nil {
+		return err
+	}
+	if err := p.sessions.Touch(v.ctx(), session); err != nil {
+		// A page can be read, and an approval denied, while the store takes no writes; the session then idles out.
+		p.log.LogAttrs(v.ctx(), slog.LevelWarn, "the session's last use was not kept", slog.String("call", v.id), slog.Any("error", err))
+	}
+	return nil
+}
+
+// pageHeaders replace the API's where a page needs more. Referrer-Policy is same-origin and not
+// no-referrer: under no-referrer browsers send "Origin: null" with a form (Fetch, "append a request
+// Origin header"), and Origin could not be compared. Other sites get no referrer either way.
+func pageHeaders(header http.Header) {
+	header.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "+
+		"connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+	header.Set("Referrer-Policy", "same-origin")
+	header.Set("Permissions-Policy", "publickey-credentials-get=(self), publickey-credentials-create=(self), "+
+		"accelerometer=(), autoplay=(), camera=(), clipboard-read=(), display-capture=(), encrypted-media=(), fullscreen=(), "+
+		"geolocation=(), gyroscope=(), hid=(), identity-credentials-get=(), idle-detection=(), magnetometer=(), microphone=(), midi=(), "+
+		"otp-credentials=(), payment=(), screen-wake-lock=(), serial=(), usb=(), xr-spatial-tracking=()")
+}
+
+// show renders a page within its frame.
+func (p *pages) show(v *visit, status int, name ui.Name, title string, view any) error {
+	notices, err := p.notices(v.ctx(), v.human)
+	if err != nil {
+		return err
+	}
+	return p.render(v, status, name, ui.Frame{Title: title, Human: v.human, Notices: notices, View: view})
+}
+
+func (p *pages) render(v *visit, status int, name ui.Name, frame ui.Frame) error {
+	raw, err := p.ui.Render(name, frame)
+	if err != nil {
+		return err
+	}
+	v.send(status, "text/html; charset=utf-8", raw)
+	return nil
+}
+
+// failPage answers an error: to our script as JSON, to a human as a page. Who is not signed in gets the
+// way in, at the same address.
+func (p *pages) failPage(v *visit, line pageRoute, err error) {
+	if line.body == jsonBody {
+		p.fail(v.call, err)
+		return
+	}
+	told := refusal(err)
+	kind := problems(told.Code)
+	p.logFailure(v.call, told, kind.status, err)
+	if told.Code == broker.CodeUnauthenticated && line.method == http.MethodGet {
+		err = p.wayIn(v, http.StatusUnauthorized)
+	} else {
+		err = p.showProblem(v, told, kind)
+	}
+	if err != nil { // the store cannot be read, or a template broke
+		p.fail(v.call, err)
+	}
+}
+
+func (p *pages) showProblem(v *visit, told *broker.Error, kind kindOfProblem) error {
+	problem := ui.Problem{Title: kind.title, Message: told.Message, Next: told.Next, Back: "/", BackText: "To the inbox"}
+	if id := v.param("id"); told.Code == broker.CodeConflict && id != "" {
+		problem.Back, problem.BackText = ui.RequestPath(id), "Look at it again"
+	}
+	notices, err := p.notices(v.ctx(), v.human)
+	if err != nil { // perhaps the very error that is shown: the page comes out with what notices there are
+		p.logFailure(v.call, told, kind.status, err)
+	}
+	return p.render(v, kind.status, ui.PageProblem, ui.Frame{Title: kind.title, Human: v.human, Notices: notices, View: problem})
+}
+
+// redirect sends a human on after a POST, with GET.
+func (v *visit) redirect(to string) {
+	v.writer.Header().Set("Location", to)
+	v.send(http.StatusSeeOther, "text/plain; charset=utf-8", nil)
+}
+
+// asset gives a style sheet, script or image.
+func (p *pages) asset(v *visit) error {
+	content, mediaType, found := ui.Asset(v.param("name"))
+	if !found {
+		return broker.Errorf(broker.CodeNotFound, "there is nothing at this path")
+	}
+	v.send(http.StatusOK, mediaType, content)
+	return nil
+}

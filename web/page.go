@@ -1,0 +1,130 @@
+package web
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/web/ui"
+)
+
+// recentRequests is how many requests the inbox looks back at.
+const recentRequests = 20
+
+func (p *pages) inbox(v *visit) error {
+	inbox, err := p.broker.Inbox(v.ctx(), v.human)
+	if err != nil {
+		return err
+	}
+	recent, err := p.broker.Requests(v.ctx(), v.asHuman(), recentRequests)
+	if err != nil {
+		return err
+	}
+	return p.show(v, http.StatusOK, ui.PageInbox, "Inbox", ui.InboxOf(inbox, recent, p.now()))
+}
+
+// requestPage shows one request. What may be offered is what waits in this human's inbox: the rule is
+// the broker's, and is not repeated here.
+func (p *pages) requestPage(v *visit) error {
+	request, err := p.broker.Request(v.ctx(), v.asHuman(), v.param("id"))
+	if err != nil {
+		return err
+	}
+	approvals, err := p.broker.Approvals(v.ctx(), v.asHuman(), request.ID)
+	if err != nil {
+		return err
+	}
+	inbox, err := p.broker.Inbox(v.ctx(), v.human)
+	if err != nil {
+		return err
+	}
+	pins, err := p.broker.Pins(v.ctx())
+	if err != nil {
+		return err
+	}
+	view := ui.RequestOf(request, ui.Context{
+		Human: v.human, Decides: slices.ContainsFunc(inbox.Requests, func(r broker.Request) bool { return r.ID == request.ID }),
+		Approvals: approvals, Pins: pins, Configuration: p.broker.Configuration(), Now: p.now(),
+	})
+	return p.show(v, http.StatusOK, ui.PageRequest, "Request of "+request.Agent, view)
+}
+
+// deny takes no passkey: saying no is meant to be easy. It carries the digest of what was shown.
+func (p *pages) deny(v *visit) error {
+	form, err := v.form("digest", "words")
+	if err != nil {
+		return err
+	}
+	id := v.param("id")
+	if err := p.broker.Reject(v.ctx(), v.human, id, form.Get("digest"), strings.TrimSpace(form.Get("words"))); err != nil {
+		return err
+	}
+	v.redirect(ui.RequestPath(id))
+	return nil
+}
+
+func notYours(what string) error {
+	return broker.Errorf(broker.CodeNotFound, "there is no such %s, or it is not yours to see", what)
+}
+
+// agentPage is for the agent's owner, operators and auditors.
+func (p *pages) agentPage(v *visit) error {
+	agent, err := p.broker.Agent(v.ctx(), strings.TrimPrefix(v.param("name"), "/"))
+	if broker.CodeOf(err) == broker.CodeNotFound || err == nil && agent.Owner != v.human && v.kinds&(operator|auditor) == 0 {
+		return notYours("agent")
+	}
+	if err != nil {
+		return err
+	}
+	signs := agent.Owner == v.human && agent.State == broker.AgentInert
+	return p.show(v, http.StatusOK, ui.PageSubject, "Agent "+agent.Name, ui.AgentOf(agent, signs))
+}
+
+// targetPage is for operators, auditors, and the reviewers of the environment.
+func (p *pages) targetPage(v *visit) error {
+	environment, target := v.param("environment"), v.param("target")
+	config := p.broker.Configuration()
+	if v.kinds&(operator|auditor) == 0 && !config.MayReview(v.human, environment) {
+		return notYours("target")
+	}
+	pins, err := p.broker.Pins(v.ctx())
+	if err != nil {
+		return err
+	}
+	at := slices.IndexFunc(pins, func(pin broker.Pin) bool { return pin.Environment == environment && pin.Target == target })
+	if at < 0 {
+		return notYours("target")
+	}
+	signs := v.kinds&operator != 0 && !pins[at].IsConfirmed()
+	view := ui.TargetOf(pins[at], config.Environments[environment].Protected, signs)
+	return p.show(v, http.StatusOK, ui.PageSubject, "Target "+target+" in "+environment, view)
+}
+
+// humanPage shows an invite that waits for this operator.
+func (p *pages) humanPage(v *visit) error {
+	inbox, err := p.broker.Inbox(v.ctx(), v.human)
+	if err != nil {
+		return err
+	}
+	at := slices.IndexFunc(inbox.Invites, func(i broker.Invite) bool { return i.Human == v.param("name") })
+	if at < 0 {
+		return notYours("invite")
+	}
+	signs := inbox.Invites[at].Human != v.human
+	return p.show(v, http.StatusOK, ui.PageSubject, "Admit "+inbox.Invites[at].Human, ui.InviteOf(inbox.Invites[at], signs))
+}
+
+// freezePage is for every human with a role: a freeze explains why nothing is issued.
+func (p *pages) freezePage(v *visit) error {
+	freezes, err := p.broker.Freezes(v.ctx())
+	if err != nil {
+		return err
+	}
+	id := strings.TrimPrefix(v.param("id"), "/")
+	at := slices.IndexFunc(freezes, func(f broker.Freeze) bool { return f.ID() == id })
+	if at < 0 || v.kinds&human == 0 {
+		return notYours("freeze")
+	}
+	return p.show(v, http.StatusOK, ui.PageSubject, "Freeze "+id, ui.FreezeOf(freezes[at], v.kinds&operator != 0))
+}

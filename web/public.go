@@ -1,0 +1,91 @@
+package web
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/hourkey/hourkey/broker"
+)
+
+// tokenMetadata tells services where the keys of an environment's target-token issuer are (after
+// OpenID Connect Discovery 1.0 section 3; there are no ID tokens here, so only what a verifier needs).
+func (s *Server) tokenMetadata(c *call) error {
+	environment := c.param("environment")
+	if _, err := s.keysOf(c, environment); err != nil {
+		return err
+	}
+	issuer := s.origin + "/t/" + environment
+	s.cacheable(c)
+	return c.answer(http.StatusOK, map[string]any{
+		"issuer": issuer, "jwks_uri": issuer + "/jwks.json",
+		"response_types_supported": []string{}, "subject_types_supported": []string{"public"},
+		"id_token_signing_alg_values_supported": []string{"EdDSA"},
+	})
+}
+
+// tokenKeys gives the public keys of an environment's target-token issuer (RFC 7517).
+func (s *Server) tokenKeys(c *call) error {
+	keys, err := s.keysOf(c, c.param("environment"))
+	if err != nil {
+		return err
+	}
+	s.cacheable(c)
+	c.send(http.StatusOK, "application/jwk-set+json", keys)
+	return nil
+}
+
+func (s *Server) keysOf(c *call, environment string) ([]byte, error) {
+	if s.targetKeys == nil || !broker.IsName(environment) {
+		return nil, broker.Errorf(broker.CodeNotFound, "there is no token issuer here")
+	}
+	return s.targetKeys(c.ctx(), environment)
+}
+
+// cacheable is for public keys, which every service asks for: five minutes.
+func (s *Server) cacheable(c *call) {
+	c.writer.Header().Set("Cache-Control", "public, max-age=300")
+}
+
+// health says that the process answers.
+func (s *Server) health(c *call) error {
+	return c.answer(http.StatusOK, map[string]bool{"ok": true})
+}
+
+// readiness keeps the last answer for a second, so that asking often costs nothing.
+type readiness struct {
+	mu    sync.Mutex
+	asked time.Time
+	err   error
+}
+
+// readyPage says that requests can be answered: the store reads and writes, the clock is right.
+func (s *Server) readyPage(c *call) error {
+	if err := s.ready.ask(c.ctx(), s.now(), s.isReady); err != nil {
+		return err
+	}
+	return c.answer(http.StatusOK, map[string]bool{"ready": true})
+}
+
+func (r *readiness) ask(ctx context.Context, now time.Time, look func(context.Context) error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.asked.IsZero() || now.Sub(r.asked) >= time.Second || now.Before(r.asked) {
+		r.asked, r.err = now, look(ctx)
+	}
+	return r.err
+}
+
+func (s *Server) isReady(ctx context.Context) error {
+	status, err := s.broker.Status(ctx)
+	switch {
+	case err != nil:
+		return broker.Errorf(broker.CodeUnavailable, "the store cannot be read").Because(err)
+	case !status.Writable:
+		return broker.Errorf(broker.CodeUnavailable, "the store cannot be written: nothing is issued")
+	case status.Behind:
+		return broker.Errorf(broker.CodeUnavailable, "the clock is behind the last event: nothing is issued")
+	}
+	return nil
+}

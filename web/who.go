@@ -1,0 +1,136 @@
+package web
+
+import (
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"github.com/hourkey/hourkey/broker"
+)
+
+// who finds out who is calling over TCP, for one line of the table. A line that lets strangers in asks
+// nobody who they are.
+func (s *Server) who(c *call, line route) error {
+	if line.may&stranger != 0 {
+		c.kinds = stranger
+		return s.charge(c, line.path)
+	}
+	if header := c.request.Header.Get("Authorization"); header != "" {
+		return s.whichAgent(c, header)
+	}
+	return s.whichHuman(c)
+}
+
+// charge counts something that a stranger makes us do, by address and purpose, so that a flood of one
+// kind leaves the others alone.
+func (s *Server) charge(c *call, purpose string) error {
+	return s.limited(c, s.strangers, purpose+" "+addressKey(c.address))
+}
+
+func (s *Server) limited(c *call, l *limiter, key string) error {
+	wait, err := l.take(key)
+	if err != nil {
+		c.retryAfter(wait)
+	}
+	return err
+}
+
+// whichAgent reads a Bearer (RFC 6750 section 2.1). A token that was not seen before is verified, which
+// costs a signature check and is counted against the address.
+func (s *Server) whichAgent(c *call, header string) error {
+	scheme, token, _ := strings.Cut(header, " ")
+	if !strings.EqualFold(scheme, "Bearer") || token == "" {
+		return broker.Errorf(broker.CodeUnauthenticated, "the Authorization header is not a Bearer token").WithField("Authorization")
+	}
+	caller, known := s.agents.Known(token)
+	if !known {
+		if err := s.charge(c, "bearer"); err != nil {
+			return err
+		}
+		var err error
+		if caller, err = s.agents.Authenticate(token); err != nil {
+			return err
+		}
+	}
+	c.caller, c.kinds = caller, agent
+	if err := s.limited(c, s.callers, caller.Actor()); err != nil {
+		return err
+	}
+	return s.agents.Check(c.ctx(), caller)
+}
+
+// whichHuman reads the session cookie. A browser sends it by itself, so what changes something must say
+// that it comes from our own origin (the attack: a form on another page).
+func (s *Server) whichHuman(c *call) error {
+	c.kinds = stranger
+	if c.request.Header.Get("Cookie") == "" {
+		return nil
+	}
+	session, err := s.sessions.Find(c.request)
+	if broker.CodeOf(err) == broker.CodeUnauthenticated {
+		return s.charge(c, "session")
+	}
+	if err != nil {
+		return err
+	}
+	c.caller = broker.Caller{Kind: broker.CallerHuman, Name: session.Human}
+	c.kinds = kinds(s.broker.Configuration(), session.Human)
+	if err := s.limited(c, s.callers, c.caller.Actor()); err != nil {
+		return err
+	}
+	if isSafe(c.request.Method) {
+		return nil
+	}
+	return s.sameOrigin(c.request)
+}
+
+// sameOrigin refuses what does not say that it comes from one of our pages.
+func (s *Server) sameOrigin(r *http.Request) error {
+	if r.Header.Get("Origin") != s.origin {
+		return broker.Errorf(broker.CodeForbidden, "this does not come from a page of %s", s.origin).WithField("Origin")
+	}
+	return nil
+}
+
+// socketCaller is everybody who could open the admin socket.
+func socketCaller(c *call, _ route) error {
+	c.caller, c.kinds = broker.Caller{Kind: broker.CallerSocket}, socket
+	return nil
+}
+
+// clientAddress is the address that a call counts for: the peer's, or, when the peer is a trusted
+// proxy, the last address in X-Forwarded-For that is none. Entries further left are the client's own
+// words.
+func (s *Server) clientAddress(r *http.Request) (client, peer netip.Addr) {
+	at, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}, netip.Addr{}
+	}
+	peer = at.Addr().Unmap()
+	client = peer
+	if !s.isProxy(peer) {
+		return client, peer
+	}
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for i := len(hops) - 1; i >= 0; i-- {
+		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
+		if err != nil {
+			return client, peer
+		}
+		if client = hop.Unmap(); !s.isProxy(client) {
+			return client, peer
+		}
+	}
+	return client, peer
+}
+
+func (s *Server) isProxy(address netip.Addr) bool { return anyContains(s.proxies, address) }
+
+func anyContains(prefixes []netip.Prefix, address netip.Addr) bool {
+	for _, prefix := range prefixes {
+		if prefix.Contains(address) {
+			return true
+		}
+	}
+	return false
+}
