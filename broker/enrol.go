@@ -104,12 +104,12 @@ func (b *Broker) RemoveAgent(ctx context.Context, caller Caller, name string) er
 		if err := tx.Save(&agent); err != nil {
 			return err
 		}
-		requests, err := list[Request](tx, "request", "agent/"+name)
+		requests, err := list[Request](tx, "request", "deadline") // those that are pending or approved
 		if err != nil {
 			return err
 		}
 		for _, request := range requests {
-			if request.State == RequestPending || request.State == RequestApproved {
+			if request.Agent == name {
 				if err := b.close(tx, request, RequestCancelled, EventRequestCancelled, caller.Actor(), ""); err != nil {
 					return err
 				}

@@ -58,11 +58,14 @@ type Lease struct {
 // Open tells whether the credential may still work.
 func (l *Lease) Open() bool { return l.State != LeaseEnded }
 
-// Meta places leases by id, by request, and while open by agent and by when the sweeper must look.
+// Meta places leases by id, by request, newest first over all and by agent; and while open once more, and by
+// when the sweeper must look.
 func (l *Lease) Meta() Meta {
-	m := Meta{Kind: "lease", Key: l.ID, Format: 1, Index: []Entry{{Name: "request/" + l.Request}, {Name: "agent/" + l.Agent}}}
+	m := Meta{Kind: "lease", Key: l.ID, Format: 1, Index: []Entry{
+		{Name: "request/" + l.Request}, {"recent", newestFirst(l.Created)}, {"agent/" + l.Agent, newestFirst(l.Created)},
+	}}
 	if l.Open() {
-		m.Index = append(m.Index, Entry{Name: "open"}, Entry{Name: "open/" + l.Agent}, Entry{Name: "due", Order: order(l.due())})
+		m.Index = append(m.Index, Entry{"open", newestFirst(l.Created)}, Entry{"open/" + l.Agent, newestFirst(l.Created)}, Entry{"due", order(l.due())})
 		if l.State == LeaseStuck {
 			m.Index = append(m.Index, Entry{Name: "stuck"})
 		}

@@ -1,6 +1,10 @@
 package broker
 
-import "time"
+import (
+	"fmt"
+	"math"
+	"time"
+)
 
 // The clocks of a request.
 const (
@@ -102,9 +106,11 @@ func (r Request) Actions() Actions {
 	return all
 }
 
-// Meta places requests by id (ids sort by time), by agent, by state when open, and by deadline.
+// Meta places requests by id (ids sort by time); newest first over all and by agent; by state when open, and
+// by deadline.
 func (r *Request) Meta() Meta {
-	m := Meta{Kind: "request", Key: r.ID, Format: 1, Index: []Entry{{Name: "agent/" + r.Agent}}}
+	newest := newestFirst(r.Created)
+	m := Meta{Kind: "request", Key: r.ID, Format: 1, Index: []Entry{{"recent", newest}, {"agent/" + r.Agent, newest}}}
 	switch r.State {
 	case RequestPending:
 		m.Index = append(m.Index, Entry{Name: "pending"}, Entry{Name: "pending/" + r.Agent}, Entry{Name: "deadline", Order: order(r.Deadline)})
@@ -117,3 +123,8 @@ func (r *Request) Meta() Meta {
 
 // order makes a time sort as text.
 func order(t time.Time) string { return t.UTC().Format("20060102150405.000000000") }
+
+// newestFirst makes a later time sort before an earlier one.
+func newestFirst(t time.Time) string {
+	return fmt.Sprintf("%016x", uint64(math.MaxInt64-t.UnixNano())) //nolint:gosec // between 1970 and 2262
+}

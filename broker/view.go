@@ -60,35 +60,32 @@ func (b *Broker) Await(ctx context.Context, caller Caller, id string) (Request, 
 
 // Requests lists, newest first, at most limit requests that the caller may see.
 func (b *Broker) Requests(ctx context.Context, caller Caller, limit int) ([]Request, error) {
-	index := ""
+	index := "recent"
 	if caller.Kind == CallerAgent {
 		index = "agent/" + caller.Name
 	}
 	return newest(ctx, b, "request", index, limit, func(r Request) bool { return b.visible(caller, r) })
 }
 
-// newest lists the last records of an index that keep holds for, newest first. It reads the index
-// whole: ids sort by time, oldest first.
+// newest lists at most limit records for which keep holds, of an index that goes from the newest on.
 func newest[T any](ctx context.Context, b *Broker, kind, index string, limit int, keep func(T) bool) ([]T, error) {
 	var kept []T
 	err := b.store.View(ctx, func(r Reader) error {
 		return r.Scan(kind, index, func(raw []byte) error {
+			if len(kept) >= limit {
+				return ErrStop
+			}
 			var one T
 			if err := json.Unmarshal(raw, &one); err != nil {
 				return fmt.Errorf("reading %s: %w", kind, err)
 			}
-			if !keep(one) {
-				return nil
-			}
-			kept = append(kept, one)
-			if len(kept) > 2*limit {
-				kept = slices.Delete(kept, 0, limit)
+			if keep(one) {
+				kept = append(kept, one)
 			}
 			return nil
 		})
 	})
-	slices.Reverse(kept)
-	return kept[:min(len(kept), limit)], err
+	return kept, err
 }
 
 // Approvals lists the approvals of a request that the caller may see, in their order.
@@ -128,7 +125,7 @@ const maxListed = 1000
 
 // Leases lists, newest first, at most 1,000 leases that the caller may see; open ones only, or all.
 func (b *Broker) Leases(ctx context.Context, caller Caller, all bool) ([]Lease, error) {
-	index := map[bool]string{true: "", false: "open"}[all]
+	index := map[bool]string{true: "recent", false: "open"}[all]
 	if caller.Kind == CallerAgent {
 		index = map[bool]string{true: "agent/", false: "open/"}[all] + caller.Name
 	}
