@@ -63,22 +63,32 @@ func stale(why string) *Error {
 	return Errorf(CodeConflict, "%s: nothing is issued", why).WithNext("make a new request")
 }
 
-// describeAgain asks the issuer once more; what would be issued must be what was decided.
+// describeAgain makes sure that what would be issued is what was decided, and decides on it again.
 func (b *Broker) describeAgain(ctx context.Context, cfg *Configuration, agent Agent, request Request, item Item) (Item, error) {
-	was := item.Description
-	now, err := b.describe(ctx, cfg, item, was.Scopes, was.TTL)
-	if err != nil {
+	if err := b.sameDescription(ctx, cfg, item); err != nil {
 		return item, err
 	}
-	now.Facts = nil
-	if now.Digest() != was.Digest() {
-		return item, stale("what would be issued at " + item.Environment + "/" + item.Target + " changed since it was decided")
-	}
-	if decision := b.evaluate(cfg, agent, request.Task, item.Environment, item.Target, now.Scopes, true); decision.Outcome == Deny {
+	if decision := b.evaluate(cfg, agent, request.Task, item.Environment, item.Target, item.Description.Scopes, true); decision.Outcome == Deny {
 		return item, denied(decision)
 	}
-	item.Description = now
 	return item, nil
+}
+
+// sameDescription asks the issuer once more, unless it promised to look by itself when it issues.
+func (b *Broker) sameDescription(ctx context.Context, cfg *Configuration, item Item) error {
+	was, ref := item.Description, TargetRef{item.Environment, item.Target}
+	target, known := cfg.Targets[ref]
+	if !known {
+		return stale("the target " + ref.String() + " is gone")
+	}
+	if target.Issuer.Capabilities().DescribesAtIssue {
+		return b.pinned(ctx, cfg, ref, target, was.Identity)
+	}
+	now, err := b.describe(ctx, cfg, item, was.Scopes, was.TTL)
+	if err == nil && now.Digest() != was.Digest() {
+		return stale("what would be issued at " + ref.String() + " changed since it was decided")
+	}
+	return err
 }
 
 // stillEnough counts the humans again, by what would be issued and what the files say now.

@@ -158,5 +158,8 @@ type Capabilities struct {
 	TTLMax    time.Duration `json:"ttl_max"`    // 0: the hour
 	Local     bool          `json:"local"`      // Issue calls nobody: one transaction is enough, and the identity needs no confirmation
 	EndsEarly bool          `json:"ends_early"` // a revoke ends the credential before its TTL
-	Ends      string        `json:"ends"`       // how surely it ends, one sentence for reviewers
+	// DescribesAtIssue: Issue describes once more, in the same transaction at the provider, and refuses
+	// with CodeConflict what differs from its order. The broker then need not ask just before.
+	DescribesAtIssue bool   `json:"describes_at_issue"`
+	Ends             string `json:"ends"` // how surely it ends, one sentence for reviewers
 }

@@ -38,7 +38,7 @@ func TestPlainListenBeyondLoopback(t *testing.T) {
 		_ = listener.Close()
 	}
 	for name, c := range map[string]ListenConfig{
-		"TLS":   {Address: "0.0.0.0:0", TLS: &tls.Config{}}, //nolint:gosec // Listen sets the version
+		"TLS":   {Address: "0.0.0.0:0", TLS: &tls.Config{}},
 		"proxy": {Address: "0.0.0.0:0", TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}},
 	} {
 		if err := c.Check(); err != nil {
@@ -175,7 +175,7 @@ func TestListenWithTLS(t *testing.T) {
 	borrowed := httptest.NewUnstartedServer(nil) // for its certificate
 	borrowed.StartTLS()
 	defer borrowed.Close()
-	listener, err := Listen(t.Context(), ListenConfig{Address: "127.0.0.1:0", TLS: &tls.Config{Certificates: borrowed.TLS.Certificates}}) //nolint:gosec // Listen sets the version
+	listener, err := Listen(t.Context(), ListenConfig{Address: "127.0.0.1:0", TLS: &tls.Config{Certificates: borrowed.TLS.Certificates}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +195,7 @@ func TestListenWithTLS(t *testing.T) {
 		t.Errorf("got %s over %s", response.Status, response.Proto)
 	}
 	transport.CloseIdleConnections()
-	old := &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11} //nolint:gosec // the attack
+	old := &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}
 	if conn, err := tls.Dial("tcp", listener.Addr().String(), old); err == nil {
 		_ = conn.Close()
 		t.Error("TLS 1.1 is spoken")

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"errors"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -84,7 +85,7 @@ func (s *Server) recovered(c *call, answer *answerWriter, value any) {
 	if value == nil {
 		return
 	}
-	if value == http.ErrAbortHandler {
+	if err, ok := value.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		panic(value)
 	}
 	what := fmt.Sprintf("%T", value)

@@ -1,3 +1,12 @@
+// Package authn finds out who is calling: agents by their keys (private_key_jwt and our own access
+// tokens), humans by their passkeys and sessions.
+//
+// It owns: the checks of RFC 7523, RFC 9068 and WebAuthn level 3, the memory of used assertions, and
+// sessions. It keeps them through broker.Store.
+//
+// It does not know: what a caller may do (web and broker decide that), nor any page or route.
+//
+// It trusts: golang-jwt and go-webauthn to check signatures, and neither to remember what was used.
 package authn
 
 import (

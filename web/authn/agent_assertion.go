@@ -39,25 +39,24 @@ type assertionClaims struct {
 
 // peek reads an unverified text strictly. Only the name in it is used before the signature is verified,
 // to find the key.
-func peek(text, typ string) (signedHeader, assertionClaims, error) {
+func peek(text, typ string) (claims assertionClaims, err error) {
 	var header signedHeader
-	var claims assertionClaims
 	parts := strings.Split(text, ".")
 	if len(text) > maxSigned || len(parts) != 3 {
-		return header, claims, badClient("it is not a compact JWS of at most 4096 bytes")
+		return claims, badClient("it is not a compact JWS of at most 4096 bytes")
 	}
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(parts[0])
 	if err != nil || api.Strict(raw, &header) != nil {
-		return header, claims, badClient("its header is not JSON with alg, typ and kid alone")
+		return claims, badClient("its header is not JSON with alg, typ and kid alone")
 	}
 	if header.Type != typ {
-		return header, claims, badClient("its typ must be " + typ)
+		return claims, badClient("its typ must be " + typ)
 	}
 	raw, err = base64.RawURLEncoding.Strict().DecodeString(parts[1])
 	if err != nil || api.Unambiguous(raw) != nil || json.Unmarshal(raw, &claims) != nil {
-		return header, claims, badClient("its claims are not JSON of the right types, each named once")
+		return claims, badClient("its claims are not JSON of the right types, each named once")
 	}
-	return header, claims, nil
+	return claims, nil
 }
 
 // checkSigned verifies the signature by that one key and the claims that everything signed by an agent
@@ -94,7 +93,7 @@ func checkLife(claims *assertionClaims, now time.Time) error {
 
 // verify tells which agent made the assertion.
 func (a *Agents) verify(ctx context.Context, text string) (*assertionClaims, broker.Agent, error) {
-	_, claimed, err := peek(text, api.TypAssertion)
+	claimed, err := peek(text, api.TypAssertion)
 	if err != nil {
 		return nil, broker.Agent{}, aboutAssertion(err)
 	}
@@ -147,7 +146,7 @@ func prefixed(prefix string, err error) error {
 type proof struct{ name, audience, codeHash string }
 
 func (p proof) verify(key AgentKey, text string, now time.Time) error {
-	if _, _, err := peek(text, api.TypEnrollProof); err != nil {
+	if _, err := peek(text, api.TypEnrollProof); err != nil {
 		return aboutProof(err)
 	}
 	claims, err := checkSigned(text, key, now, p.audience)

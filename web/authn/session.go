@@ -159,7 +159,7 @@ func (s *Sessions) End(ctx context.Context, session Session) error {
 func (s *Sessions) Forget() *http.Cookie { return s.bake("", -1) }
 
 func (s *Sessions) bake(value string, maxAge int) *http.Cookie {
-	return &http.Cookie{
+	return &http.Cookie{ //nolint:gosec // Secure but on http://localhost, where browsers would drop it
 		Name: s.cookie, Value: value, Path: "/", MaxAge: maxAge,
 		Secure: s.secure, HttpOnly: true, SameSite: http.SameSiteStrictMode,
 	}
