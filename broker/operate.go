@@ -68,8 +68,10 @@ func (b *Broker) Reload(ctx context.Context, caller Caller, next *Configuration,
 	if err != nil {
 		return err
 	}
-	for _, target := range was.Targets {
-		b.former.Store(target.Binding, target)
+	for ref, target := range was.Targets {
+		if next.Targets[ref].Binding != target.Binding { // else the new one ends what the old one issued
+			b.former.Store(target.Binding, target)
+		}
 	}
 	b.configuration.Store(next)
 	return nil

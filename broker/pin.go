@@ -23,10 +23,10 @@ func (b *Broker) pinned(ctx context.Context, cfg *Configuration, ref TargetRef, 
 	switch {
 	case pin.Identity.ID != identity || pin.Seen.ID != identity:
 		return Errorf(CodeUnconfirmed, "%s is not what was confirmed: the provider says %s", ref, identity).
-			WithNext("an operator must look at it, and confirm it on %s/targets if it is right", b.origin)
+			WithNext("an operator must look at it, and confirm it on %s/targets/%s if it is right", b.origin, ref)
 	case !pin.IsConfirmed():
 		return Errorf(CodeUnconfirmed, "no operator has confirmed yet that %s is %s", ref, pin.Seen.Shown).
-			WithNext("an operator confirms it on %s/targets", b.origin)
+			WithNext("an operator confirms it on %s/targets/%s", b.origin, ref)
 	}
 	return twice(cfg, others, ref, identity)
 }

@@ -38,8 +38,12 @@ func (b *Broker) Run(ctx context.Context) error {
 
 // sweepWide is what a pass over everything costs the providers.
 func (b *Broker) sweepWide(ctx context.Context) {
-	if unreachable, err := b.Learn(ctx); err != nil || len(unreachable) > 0 {
-		b.log.WarnContext(ctx, "not every target could be asked who it is", "unreachable", len(unreachable), "error", err)
+	unreachable, err := b.Learn(ctx)
+	if err != nil {
+		b.log.WarnContext(ctx, "not every target was asked who it is", "error", err)
+	}
+	for ref, err := range unreachable {
+		b.log.WarnContext(ctx, "a target could not be asked who it is", "target", ref.String(), "error", err)
 	}
 	if err := b.SweepOrphans(ctx); err != nil {
 		b.log.ErrorContext(ctx, "the search for orphans is not complete", "error", err)

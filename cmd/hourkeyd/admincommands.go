@@ -1,0 +1,318 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/cmd/hourkeyd/admin"
+)
+
+// ask makes one call to the running broker.
+func (m *Main) ask(ctx context.Context, method, path string, in, out any) error {
+	client, err := m.client()
+	if err != nil {
+		return err
+	}
+	return client.Call(ctx, method, path, in, out)
+}
+
+func (m *Main) reloadCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "reload", Short: "Put changed files in force; a bad set leaves the old one in force", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			var done admin.Reloaded
+			if err := m.ask(c.Context(), http.MethodPost, "/reload", nil, &done); err != nil {
+				return err
+			}
+			return m.say(done, func(w io.Writer) {
+				_, _ = fmt.Fprintf(w, "configuration %s is in force\n", done.Config)
+				for _, line := range done.Wider {
+					_, _ = fmt.Fprintf(w, "  wider: %s\n", line)
+				}
+			})
+		},
+	}
+}
+
+func (m *Main) statusCommand() *cobra.Command {
+	var wait time.Duration
+	c := &cobra.Command{
+		Use: "status", Short: "The running broker in numbers", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			status, err := m.statusWithin(c.Context(), wait)
+			if err != nil {
+				return err
+			}
+			return m.say(status, func(w io.Writer) { writeStatus(w, status) })
+		},
+	}
+	c.Flags().DurationVar(&wait, "wait", 0, "wait so long for a broker that is still starting")
+	return c
+}
+
+// statusWithin asks, and asks again while nobody answers and there is time.
+func (m *Main) statusWithin(ctx context.Context, wait time.Duration) (status admin.Status, err error) {
+	waiting, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err = m.ask(ctx, http.MethodGet, "/status", nil, &status)
+		if !errors.Is(err, admin.ErrNotRunning) {
+			return status, err
+		}
+		select {
+		case <-waiting.Done():
+			return status, err
+		case <-tick.C:
+		}
+	}
+}
+
+func writeStatus(w io.Writer, s admin.Status) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	line := func(name, format string, args ...any) { _, _ = fmt.Fprintf(t, name+"\t"+format+"\n", args...) }
+	line("address", "%s (%s)", s.Origin, s.Version)
+	line("installation", "%s, epoch %d", s.Installation.ID, s.Installation.Epoch)
+	line("protects from", "%s", protects(s.Installation))
+	line("configuration", "%s", s.Config)
+	line("events", "%d, verified by %s", s.Events, s.LogKey)
+	for _, state := range slices.Sorted(maps.Keys(s.Leases)) {
+		line("leases "+string(state), "%d", s.Leases[state])
+	}
+	line("requests pending", "%d", s.Pending)
+	for _, f := range s.Freezes {
+		line("frozen", "%s by %s since %s: %s", f.ID(), f.By, stamp(f.At), f.Reason)
+	}
+	for _, target := range s.Unconfirmed {
+		line("unconfirmed", "%s: an operator confirms it at %s/targets/%s", target, s.Origin, target)
+	}
+	if !s.Writable {
+		line("STORE", "does not take writes: nothing is issued")
+	}
+	if s.Behind {
+		line("CLOCK", "is behind the last event: nothing is issued")
+	}
+	_ = t.Flush()
+}
+
+// protects says what an installation can promise (invariant 5).
+func protects(i broker.Installation) string {
+	if !i.SameUser.IsZero() {
+		return "mistakes only: since " + stamp(i.SameUser) + " a program of the broker's own OS user could reach it"
+	}
+	return "mistakes and agents: the broker has an OS user of its own"
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+func (m *Main) agentCommand() *cobra.Command {
+	var owner string
+	add := &cobra.Command{
+		Use: "add NAME --owner HUMAN", Short: "Let an agent enrol a key; it stays inert until its owner signs it", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			var added admin.AgentAdded
+			if err := m.ask(c.Context(), http.MethodPost, "/agents", admin.AgentToAdd{Name: args[0], Owner: owner}, &added); err != nil {
+				return err
+			}
+			return m.say(added, func(w io.Writer) {
+				_, _ = fmt.Fprintf(w, "%s\n", added.Code)
+				m.note("this one-time code for agent %s lives one hour; on the agent's side: hourkey enroll %s --agent %s", added.Name, m.origin(), added.Name)
+			})
+		},
+	}
+	add.Flags().StringVar(&owner, "owner", "", "the human on whose behalf the agent acts")
+	must(add.MarkFlagRequired("owner"))
+	remove := &cobra.Command{
+		Use: "remove NAME", Short: "End an agent and its leases", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return m.do(c.Context(), http.MethodDelete, "/agents/"+url.PathEscape(args[0]), "agent "+args[0]+" is removed")
+		},
+	}
+	list := &cobra.Command{
+		Use: "list", Short: "All agents", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			var agents []broker.Agent
+			if err := m.ask(c.Context(), http.MethodGet, "/agents", nil, &agents); err != nil {
+				return err
+			}
+			return m.table(agents, "AGENT\tOWNER\tSTATE\tKEY", len(agents), func(i int) string {
+				return strings.Join([]string{agents[i].Name, agents[i].Owner, string(agents[i].State), agents[i].Thumbprint}, "\t")
+			})
+		},
+	}
+	return group("agent", "Agents: add, remove, list", add, remove, list)
+}
+
+// do makes a call whose answer is only that it is done.
+func (m *Main) do(ctx context.Context, method, path, text string) error {
+	var done admin.Done
+	if err := m.ask(ctx, method, path, nil, &done); err != nil {
+		return err
+	}
+	return m.say(done, func(w io.Writer) { _, _ = fmt.Fprintln(w, text) })
+}
+
+// table prints rows below a head, tab separated.
+func (m *Main) table(value any, head string, rows int, row func(i int) string) error {
+	if rows == 0 {
+		value = []struct{}{} // an empty list is no null
+	}
+	return m.say(value, func(w io.Writer) {
+		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		_, _ = fmt.Fprintln(t, head)
+		for i := range rows {
+			_, _ = fmt.Fprintln(t, row(i))
+		}
+		_ = t.Flush()
+	})
+}
+
+// origin is for hints: where the pages are, as far as hourkey.yaml says.
+func (m *Main) origin() string {
+	server, err := m.server()
+	if err != nil {
+		return "URL"
+	}
+	return server.Origin
+}
+
+func (m *Main) humanCommand() *cobra.Command {
+	invite := &cobra.Command{
+		Use: "invite NAME", Short: "Let a human make a passkey; all but the first invite wait for operators to sign", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			var invited admin.Invited
+			if err := m.ask(c.Context(), http.MethodPost, "/humans", admin.HumanToInvite{Name: args[0]}, &invited); err != nil {
+				return err
+			}
+			return m.invited(invited)
+		},
+	}
+	list := &cobra.Command{
+		Use: "list", Short: "Everybody who was ever invited", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			var humans []broker.Human
+			if err := m.ask(c.Context(), http.MethodGet, "/humans", nil, &humans); err != nil {
+				return err
+			}
+			return m.table(humans, "HUMAN\tSINCE", len(humans), func(i int) string { return humans[i].Name + "\t" + stamp(humans[i].Created) })
+		},
+	}
+	return group("human", "Humans: invite, reset, list", invite, m.resetCommand(), list)
+}
+
+func (m *Main) invited(invited admin.Invited) error {
+	return m.say(invited, func(w io.Writer) {
+		_, _ = fmt.Fprintf(w, "%s\n", invited.Code)
+		m.note("%s types this one-time code within the hour at %s/invite", invited.Invite.Human, m.origin())
+		if len(invited.Invite.Groups) == 0 {
+			m.note("%s is in no group of hourkey.yaml, and so may do nothing yet", invited.Invite.Human)
+		}
+		if invited.Invite.State == broker.InviteInert {
+			m.note("before that, %d operator(s) must sign the invite on the approval page", invited.Invite.Needs)
+		}
+	})
+}
+
+func (m *Main) freezeCommand() *cobra.Command {
+	var freeze admin.ToFreeze
+	var all bool
+	var agent, task, environment string
+	c := &cobra.Command{
+		Use:   "freeze (--agent NAME | --task NAME | --environment NAME | --all) --reason TEXT",
+		Short: "Stop issuing and end leases at once; an operator lifts it with a passkey", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			freeze.Of, freeze.Name = toFreeze(all, agent, task, environment)
+			var frozen admin.Frozen
+			if err := m.ask(c.Context(), http.MethodPost, "/freezes", freeze, &frozen); err != nil {
+				return err
+			}
+			return m.say(frozen, func(w io.Writer) {
+				_, _ = fmt.Fprintf(w, "%s is frozen; %d lease(s) ended\n", frozen.Freeze, frozen.Ended)
+			})
+		},
+	}
+	c.Flags().BoolVar(&all, "all", false, "everything")
+	c.Flags().StringVar(&agent, "agent", "", "one agent")
+	c.Flags().StringVar(&task, "task", "", "one task")
+	c.Flags().StringVar(&environment, "environment", "", "one environment")
+	c.Flags().StringVar(&freeze.Reason, "reason", "", "why, for whoever sees the refusals")
+	c.MarkFlagsOneRequired("all", "agent", "task", "environment")
+	c.MarkFlagsMutuallyExclusive("all", "agent", "task", "environment")
+	must(c.MarkFlagRequired("reason"))
+	c.AddCommand(&cobra.Command{
+		Use: "list", Short: "The freezes in force", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			var freezes []broker.Freeze
+			if err := m.ask(c.Context(), http.MethodGet, "/freezes", nil, &freezes); err != nil {
+				return err
+			}
+			return m.table(freezes, "FREEZE\tBY\tSINCE\tREASON", len(freezes), func(i int) string {
+				return strings.Join([]string{freezes[i].ID(), freezes[i].By, stamp(freezes[i].At), freezes[i].Reason}, "\t")
+			})
+		},
+	})
+	return c
+}
+
+func toFreeze(all bool, agent, task, environment string) (broker.FreezeKind, string) {
+	switch {
+	case all:
+		return broker.FreezeAll, ""
+	case agent != "":
+		return broker.FreezeAgent, agent
+	case task != "":
+		return broker.FreezeTask, task
+	default:
+		return broker.FreezeEnvironment, environment
+	}
+}
+
+func (m *Main) revokeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "revoke LEASE", Short: "End a lease now", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return m.do(c.Context(), http.MethodDelete, "/leases/"+url.PathEscape(args[0]), "lease "+args[0]+" is ended")
+		},
+	}
+}
+
+func (m *Main) leasesCommand() *cobra.Command {
+	var all bool
+	c := &cobra.Command{
+		Use: "leases", Short: "The open leases", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			var leases []broker.Lease
+			if err := m.ask(c.Context(), http.MethodGet, fmt.Sprintf("/leases?all=%t", all), nil, &leases); err != nil {
+				return err
+			}
+			return m.table(leases, "LEASE\tAGENT\tTASK\tTARGET\tSTATE\tEXPIRES\tSCOPES", len(leases), func(i int) string {
+				l := leases[i]
+				return strings.Join([]string{
+					l.ID, l.Agent, l.Task, l.Environment + "/" + l.Target, string(l.State), stamp(l.Expires), strings.Join(broker.Texts(l.Scopes), " "),
+				}, "\t")
+			})
+		},
+	}
+	c.Flags().BoolVar(&all, "all", false, "ended ones too")
+	return c
+}
+
+// must stops on a mistake in this package's own flags.
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}

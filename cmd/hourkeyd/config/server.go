@@ -1,0 +1,249 @@
+package config
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/viper"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/hourkey/hourkey/broker"
+)
+
+// Server is hourkey.yaml, with the HOURKEY_* overrides applied. Its paths are absolute.
+type Server struct {
+	File string // hourkey.yaml itself
+	Dir  string // its folder
+
+	Listen         string         // host:port
+	Origin         string         // of the pages and the API: scheme://host[:port]
+	TLSCert        string         // PEM files; both or none
+	TLSKey         string         //
+	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
+	Data           string         // folder of the store and the admin socket
+	Keys           string         // the key-encryption key
+	Anchor         string         // outside the data folder, so that a rolled back store is noticed
+
+	Limits broker.Limits
+	Groups map[string][]string      // group → humans
+	Roles  map[broker.Role][]string // role → groups
+}
+
+// The scalar settings and their defaults. HOURKEY_ and the name in capitals, with dots as underscores,
+// overrides each: HOURKEY_LISTEN, HOURKEY_TLS_CERT.
+var defaults = map[string]string{
+	"listen": "127.0.0.1:8750", "origin": "", "tls.cert": "", "tls.key": "", "trusted_proxies": "",
+	"data": "data", "keys": "keys/kek", "anchor": "keys/anchor",
+	"limits.pending_per_agent": "20", "limits.leases_per_agent": "64",
+}
+
+// DecodeServer reads hourkey.yaml, which stands at path, and the overrides of the environment.
+func DecodeServer(path string, text []byte) (Server, error) {
+	s := Server{File: path, Dir: filepath.Dir(path)}
+	d, err := parse(filepath.Base(path), text)
+	if err != nil {
+		return s, err
+	}
+	if err := s.decode(d); err != nil {
+		return s, err
+	}
+	v, err := settings(text)
+	if err != nil {
+		return s, broker.Errorf(broker.CodeInvalid, "%s: cannot be read", d.name).Because(err)
+	}
+	return s, s.apply(v, d.name)
+}
+
+// decode checks every field and takes the two that viper must not touch, for it lower-cases keys.
+func (s *Server) decode(d document) error {
+	var text string
+	var number int
+	return d.fields(d.root, map[string]field{
+		"listen": d.text(&text, "listen"), "origin": d.text(&text, "origin"),
+		"data": d.text(&text, "data"), "keys": d.text(&text, "keys"), "anchor": d.text(&text, "anchor"),
+		"trusted_proxies": func(value *yaml.Node) error {
+			_, err := d.list(value, "trusted_proxies")
+			return err
+		},
+		"tls": func(value *yaml.Node) error {
+			return d.fields(value, map[string]field{"cert": d.text(&text, "tls.cert"), "key": d.text(&text, "tls.key")})
+		},
+		"limits": func(value *yaml.Node) error {
+			return d.fields(value, map[string]field{
+				"pending_per_agent": d.number(&number, "limits.pending_per_agent"),
+				"leases_per_agent":  d.number(&number, "limits.leases_per_agent"),
+			})
+		},
+		"groups": func(value *yaml.Node) error { return s.groups(d, value) },
+		"roles":  func(value *yaml.Node) error { return s.roles(d, value) },
+	})
+}
+
+func (s *Server) groups(d document, node *yaml.Node) error {
+	s.Groups = map[string][]string{}
+	return d.each(node, "groups", func(key, value *yaml.Node) error {
+		if !broker.IsName(key.Value) {
+			return d.errorf(key, "groups", "groups: %q is not a name: expected a-z, 0-9 and dashes", clip(key.Value))
+		}
+		var humans []string
+		err := d.names(&humans, "groups."+key.Value)(value)
+		s.Groups[key.Value] = humans
+		return err
+	})
+}
+
+func (s *Server) roles(d document, node *yaml.Node) error {
+	s.Roles = map[broker.Role][]string{}
+	known := []string{string(broker.RoleReviewer), string(broker.RoleOperator), string(broker.RoleAuditor)}
+	return d.each(node, "roles", func(key, value *yaml.Node) error {
+		for _, role := range known {
+			if key.Value == role {
+				var groups []string
+				err := d.names(&groups, "roles."+role)(value)
+				s.Roles[broker.Role(role)] = groups
+				return err
+			}
+		}
+		return d.errorf(key, "roles", "unknown role %q: %s", clip(key.Value), didYouMean(clip(key.Value), known))
+	})
+}
+
+// settings merges defaults, file and environment.
+func settings(text []byte) (*viper.Viper, error) {
+	v := viper.New()
+	v.SetConfigType("yaml")
+	v.SetEnvPrefix("hourkey")
+	v.SetEnvKeyReplacer(strings.NewReplacer(".", "_"))
+	for name, value := range defaults {
+		v.SetDefault(name, value)
+		if err := v.BindEnv(name); err != nil {
+			return nil, err
+		}
+	}
+	return v, v.ReadConfig(bytes.NewReader(text))
+}
+
+func (s *Server) apply(v *viper.Viper, file string) error {
+	wrong := func(name, format string, args ...any) error {
+		return broker.Errorf(broker.CodeInvalid, "%s: %s: %s", file, name, fmt.Sprintf(format, args...)).WithField(name)
+	}
+	s.Listen, s.Origin = v.GetString("listen"), v.GetString("origin")
+	for name, into := range map[string]*string{
+		"tls.cert": &s.TLSCert, "tls.key": &s.TLSKey, "data": &s.Data, "keys": &s.Keys, "anchor": &s.Anchor,
+	} {
+		*into = absolute(s.Dir, v.GetString(name))
+	}
+	for name, into := range map[string]*int{
+		"limits.pending_per_agent": &s.Limits.PendingPerAgent, "limits.leases_per_agent": &s.Limits.LeasesPerAgent,
+	} {
+		// viper's own GetInt gives 0 for what is no number, and 0 would mean "no limit" or "nothing at all".
+		n, err := strconv.Atoi(v.GetString(name))
+		if err != nil || n < 1 || n > 10000 {
+			return wrong(name, "expected a number from 1 to 10000")
+		}
+		*into = n
+	}
+	for _, text := range proxies(v.Get("trusted_proxies")) {
+		prefix, err := prefixOf(text)
+		if err != nil {
+			return wrong("trusted_proxies", "%q is neither an address nor a prefix, like 10.0.0.5 or 10.0.0.0/24", clip(text))
+		}
+		s.TrustedProxies = append(s.TrustedProxies, prefix)
+	}
+	return s.validate(wrong)
+}
+
+// proxies reads the list of a file, or the comma-separated text of the environment.
+func proxies(value any) []string {
+	var texts []string
+	switch v := value.(type) {
+	case []any:
+		for _, element := range v {
+			texts = append(texts, fmt.Sprint(element))
+		}
+	case string:
+		for text := range strings.SplitSeq(v, ",") {
+			if text = strings.TrimSpace(text); text != "" {
+				texts = append(texts, text)
+			}
+		}
+	}
+	return texts
+}
+
+func prefixOf(text string) (netip.Prefix, error) {
+	if address, err := netip.ParseAddr(text); err == nil {
+		return netip.PrefixFrom(address, address.BitLen()), nil
+	}
+	return netip.ParsePrefix(text)
+}
+
+// wrongly makes the error of one setting.
+type wrongly func(name, format string, args ...any) error
+
+func (s *Server) validate(wrong wrongly) error {
+	host, port, err := net.SplitHostPort(s.Listen)
+	if err != nil {
+		return wrong("listen", "expected host:port, like 127.0.0.1:8750")
+	}
+	if (s.TLSCert == "") != (s.TLSKey == "") {
+		return wrong("tls", "expected both cert and key, or none")
+	}
+	// DESIGN section 7: an access token in the clear on a network is everybody's.
+	if !loopback(host) && s.TLSCert == "" && len(s.TrustedProxies) == 0 {
+		return wrong("listen", "plain HTTP is served on loopback only: set tls.cert and tls.key, or name the proxy that has them in trusted_proxies")
+	}
+	for name, path := range map[string]string{"data": s.Data, "keys": s.Keys, "anchor": s.Anchor} {
+		if path == "" {
+			return wrong(name, "expected a path")
+		}
+	}
+	for name, path := range map[string]string{"keys": s.Keys, "anchor": s.Anchor} {
+		if within(s.Data, path) {
+			return wrong(name, "must lie outside the data folder, or who copies that folder has it too")
+		}
+	}
+	return s.validateOrigin(wrong, port)
+}
+
+func (s *Server) validateOrigin(wrong wrongly, port string) error {
+	if s.Origin == "" {
+		scheme := "http"
+		if s.TLSCert != "" {
+			scheme = "https"
+		}
+		s.Origin = scheme + "://" + net.JoinHostPort("localhost", port)
+	}
+	u, err := url.Parse(s.Origin)
+	if err != nil || u.Host == "" || u.Scheme+"://"+u.Host != s.Origin || strings.ToLower(s.Origin) != s.Origin {
+		return wrong("origin", "expected scheme://host or scheme://host:port in lower case, nothing after it")
+	}
+	// WebAuthn level 3, section 5.1.2: a relying party is a domain, and the page a secure context.
+	if _, err := netip.ParseAddr(u.Hostname()); err == nil {
+		return wrong("origin", "a passkey needs a host name, not an address: use localhost or a name")
+	}
+	local := u.Hostname() == "localhost" || strings.HasSuffix(u.Hostname(), ".localhost")
+	if u.Scheme != "https" && (u.Scheme != "http" || !local) {
+		return wrong("origin", "expected https://, or http://localhost for one machine: a browser has passkeys nowhere else")
+	}
+	return nil
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	address, err := netip.ParseAddr(host)
+	return err == nil && address.IsLoopback()
+}
+
+func within(folder, path string) bool {
+	relative, err := filepath.Rel(folder, path)
+	return err == nil && relative != ".." && !strings.HasPrefix(relative, "../")
+}

@@ -1,0 +1,144 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/cmd/hourkeyd/config"
+	"github.com/hourkey/hourkey/store"
+	"github.com/hourkey/hourkey/store/auditlog"
+	"github.com/hourkey/hourkey/store/bolt"
+	"github.com/hourkey/hourkey/store/keys"
+)
+
+// StoreName is the store's file in the data folder.
+const StoreName = "hourkey.db"
+
+// Stack is an open store with its log and keys. While it is open, no other broker can open the same.
+type Stack struct {
+	Engine *bolt.Engine
+	Log    *auditlog.Log
+	Store  *store.Store
+	Keys   *keys.Ring
+
+	anchor string
+}
+
+// OpenStack opens what lies in the data folder, and makes it if there is nothing yet.
+func OpenStack(ctx context.Context, server config.Server, guard config.Guard, now func() time.Time) (*Stack, error) {
+	if err := prepare(server, guard); err != nil {
+		return nil, err
+	}
+	return openFile(ctx, filepath.Join(server.Data, StoreName), server, now)
+}
+
+// openFile opens a store that lies at path, with the keys of server.
+func openFile(ctx context.Context, path string, server config.Server, now func() time.Time) (*Stack, error) {
+	engine, err := bolt.Open(path, bolt.Options{})
+	if err != nil {
+		return nil, err
+	}
+	s := &Stack{Engine: engine, Log: auditlog.New(engine, auditlog.Options{Now: now}), anchor: server.Anchor}
+	if err := s.open(ctx, server.Keys, now); err != nil {
+		return nil, errors.Join(err, engine.Close())
+	}
+	return s, nil
+}
+
+func (s *Stack) open(ctx context.Context, kekPath string, now func() time.Time) (err error) {
+	if s.Store, err = store.Open(s.Engine, s.Log, store.Options{}); err != nil {
+		return err
+	}
+	kek, err := keys.FileKEK(kekPath)
+	if err != nil {
+		return err
+	}
+	s.Keys, err = keys.Open(ctx, s.Store, kek, now)
+	return err
+}
+
+// Close closes the store.
+func (s *Stack) Close() error { return s.Engine.Close() }
+
+// prepare makes the folders and refuses those that others can look into.
+func prepare(server config.Server, guard config.Guard) error {
+	for _, folder := range []string{server.Data, filepath.Dir(server.Keys), filepath.Dir(server.Anchor)} {
+		if err := os.MkdirAll(folder, 0o700); err != nil {
+			return fmt.Errorf("making a folder: %w", err)
+		}
+		if err := guard.Check(folder); err != nil {
+			return err
+		}
+	}
+	if err := guard.Check(server.Anchor); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := guard.CheckSecret(server.Data); err != nil {
+		return err
+	}
+	return prepareKEK(server, guard)
+}
+
+// prepareKEK makes the key of a store that is not there yet. It refuses a key that others can read, and
+// a store whose key is gone: a new key would open nothing of it.
+func prepareKEK(server config.Server, guard config.Guard) error {
+	err := guard.CheckSecret(server.Keys)
+	if err == nil {
+		return keys.Apart(server.Keys, server.Data)
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	switch _, err := os.Stat(filepath.Join(server.Data, StoreName)); {
+	case err == nil:
+		return broker.Errorf(broker.CodeInvalid, "%s, the key that opens the store in %s, does not exist", server.Keys, server.Data).
+			WithField("keys").WithNext("put the key back from where you keep its copy, or set keys: to where it is")
+	case !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("looking for the store: %w", err)
+	}
+	if err := keys.Apart(server.Keys, server.Data); err != nil {
+		return err
+	}
+	_, err = keys.NewFileKEK(server.Keys)
+	return err
+}
+
+// checkpointKey is the key that signs the log.
+const checkpointKey = "checkpoint"
+
+// LogKey gives the public key that verifies checkpoints and exports.
+func (s *Stack) LogKey(ctx context.Context) (string, error) {
+	key, err := s.Keys.Signer(ctx, checkpointKey)
+	if err != nil {
+		return "", err
+	}
+	return s.Log.PublicKey(ctx, key)
+}
+
+// Checkpoint signs the log as it stands.
+func (s *Stack) Checkpoint(ctx context.Context) ([]byte, error) {
+	key, err := s.Keys.Signer(ctx, checkpointKey)
+	if err != nil {
+		return nil, err
+	}
+	return s.Log.Checkpoint(ctx, key)
+}
+
+// Export writes the log as JSON lines, signed.
+func (s *Stack) Export(ctx context.Context, to io.Writer) error {
+	key, err := s.Keys.Signer(ctx, checkpointKey)
+	if err != nil {
+		return err
+	}
+	return s.Log.Export(ctx, to, key)
+}
+
+// Backup writes a copy of the store while work goes on.
+func (s *Stack) Backup(ctx context.Context, to io.Writer) error { return s.Store.Backup(ctx, to) }

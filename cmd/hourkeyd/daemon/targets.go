@@ -1,0 +1,127 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/cmd/hourkeyd/config"
+	"github.com/hourkey/hourkey/issuers"
+	"github.com/hourkey/hourkey/policies"
+)
+
+// Build makes the configuration that a broker runs on. It resolves secrets and opens issuers; it calls
+// no provider.
+type Build struct {
+	Secrets config.Secrets
+	Signer  func(ctx context.Context, environment string) (ed25519.PrivateKey, error) // of target tokens
+	Now     func() time.Time
+
+	failpoint func(name string) // of crash tests; nil otherwise
+}
+
+// Built is a configuration with what a reload compares it by.
+type Built struct {
+	*broker.Configuration
+	Policies *policies.Set
+
+	secrets map[broker.TargetRef][]byte // target → digest of the secrets that it was opened with
+}
+
+// Configuration checks everything and opens every target. When one cannot be opened, none stays open.
+// Targets of former (may be nil) that are the same, secrets included, are used again.
+func (b Build) Configuration(ctx context.Context, set *config.Set, former *Built) (*Built, error) {
+	policy, err := LoadPolicy(set)
+	if err != nil {
+		return nil, err
+	}
+	built := &Built{Policies: policy, secrets: map[broker.TargetRef][]byte{}, Configuration: &broker.Configuration{
+		Hash: set.Hash, Environments: set.Environments, Groups: set.Server.Groups, Roles: set.Server.Roles,
+		Policy: policy, Targets: map[broker.TargetRef]broker.Target{}, Limits: set.Server.Limits,
+	}}
+	for _, target := range set.Targets {
+		if err := b.target(ctx, set, built, target); err != nil {
+			return nil, errors.Join(err, built.closeExcept(nil))
+		}
+	}
+	return built, built.reuse(former)
+}
+
+func (b Build) target(ctx context.Context, set *config.Set, built *Built, target config.Target) error {
+	seen, pasted := sha256.New(), false
+	opened, err := issuers.Open(ctx, issuers.Config{
+		Resolve: func(reference string) (broker.Secret, error) {
+			pasted = pasted || !config.IsReference(reference)
+			secret, err := b.Secrets.Resolve(reference)
+			_, _ = fmt.Fprintf(seen, "%d %s%d %s", len(reference), reference, len(secret.Reveal()), secret.Reveal())
+			return secret, err
+		},
+		Signer: func(environment string) (ed25519.PrivateKey, error) { return b.Signer(ctx, environment) },
+		Issuer: set.Server.Origin, File: target.File, Now: b.Now, Failpoint: b.failpoint,
+	}, target.Ref, target.Kind, target.Body)
+	if err != nil && pasted { // whatever err says may repeat what is perhaps the secret itself (invariant 10)
+		return broker.Errorf(broker.CodeInvalid, "%s: target %s: a field that wants a reference to a secret holds something else", target.Where, target.Ref).
+			WithNext("write env:NAME or file:PATH, and put the secret there")
+	}
+	if err != nil {
+		return err
+	}
+	built.Targets[target.Ref] = opened
+	built.secrets[target.Ref] = seen.Sum(nil)
+	return nil
+}
+
+// reuse keeps the former issuer of a target that has not changed, with its connections, and closes the
+// one that was opened to check it.
+func (b *Built) reuse(former *Built) error {
+	if former == nil {
+		return nil
+	}
+	var failed error
+	for ref, target := range b.Targets {
+		old, known := former.Targets[ref]
+		if known && old.Binding == target.Binding && bytes.Equal(former.secrets[ref], b.secrets[ref]) {
+			failed = errors.Join(failed, closeTarget(target))
+			b.Targets[ref] = old
+		}
+	}
+	return failed
+}
+
+// closeExcept closes the targets that are not in use by another configuration (may be nil).
+func (b *Built) closeExcept(used *Built) error {
+	var failed error
+	for ref, target := range b.Targets {
+		if used != nil && used.Targets[ref] == target {
+			continue
+		}
+		failed = errors.Join(failed, closeTarget(target))
+	}
+	return failed
+}
+
+// Close closes every target.
+func (b *Built) Close() error { return b.closeExcept(nil) }
+
+func closeTarget(target broker.Target) error {
+	switch closer := any(target.Issuer).(type) {
+	case io.Closer:
+		return closer.Close()
+	case interface{ Close() }:
+		closer.Close()
+	}
+	return nil
+}
+
+// Throwaway gives keys that sign nothing: check opens issuers with them, so that it needs no store.
+func Throwaway(context.Context, string) (ed25519.PrivateKey, error) {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	return key, err
+}
