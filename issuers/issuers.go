@@ -102,12 +102,12 @@ func openJWT(config Config, ref broker.TargetRef, node *yaml.Node) (targetIssuer
 	return issuer, settings, nil
 }
 
-var referencePattern = regexp.MustCompile(`^[a-z]+:[^/]`)
+var referencePattern = regexp.MustCompile(`^(env|file|vault):.`)
 
 // resolve gives the secret that a field refers to. What is not a reference is perhaps the secret itself, so it is
-// not repeated; "postgres://…" looks like one, but for its slashes.
+// not repeated.
 func (c Config) resolve(field, reference string) (broker.Secret, error) {
-	if !referencePattern.MatchString(reference) && !strings.HasPrefix(reference, "file:/") {
+	if !referencePattern.MatchString(reference) {
 		return broker.Secret{}, broker.Errorf(broker.CodeInvalid, "%s must be a reference to a secret, like env:NAME or file:PATH, not the secret itself", field).WithField(field)
 	}
 	if c.Resolve == nil {

@@ -1,9 +1,9 @@
 package web
 
 import (
-	"errors"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
