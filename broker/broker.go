@@ -37,13 +37,16 @@ type Broker struct {
 	configuration atomic.Pointer[Configuration]
 	former        sync.Map // binding → Target of configurations that were replaced
 	installation  atomic.Pointer[Installation]
+	opened        time.Time // when New was called
 
-	changed   broadcast // wakes who awaits a request
-	collects  keyed     // request id → one collect at a time
-	endings   keyed     // lease id → one ending at a time
-	held      sync.Map  // freeze id → Freeze that could not be written yet; as good as stored
-	unsaved   sync.Map  // lease id → struct{}: its end is ordered, or confirmed, and not recorded yet
-	issuing   sync.Map  // lease id → chan closed when its issuer has answered
+	changed   broadcast  // wakes who awaits a request
+	collects  keyed      // request id → one collect at a time
+	endings   keyed      // lease id → one ending at a time
+	held      sync.Map   // freeze id → Freeze that could not be written yet; as good as stored
+	unsaved   sync.Map   // lease id → struct{}: its end is ordered, or confirmed, and not recorded yet
+	issuing   sync.Map   // lease id → chan closed when its issuer has answered
+	sweeping  sync.Map   // binding → struct{}: a pass of the sweeper is ending its leases
+	tidying   sync.Mutex // held by the one pass that expires requests and forgets
 	failpoint func(name string)
 	lastEvent atomic.Int64 // Unix nanoseconds of the newest event
 	broken    atomic.Bool  // the store refused the last write
@@ -68,6 +71,7 @@ func New(ctx context.Context, config Config) (*Broker, error) {
 	if b.log == nil {
 		b.log = slog.New(slog.DiscardHandler)
 	}
+	b.opened = b.now()
 	b.configuration.Store(config.Configuration)
 	if err := b.open(ctx); err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -26,7 +27,11 @@ func (b *Broker) Collect(ctx context.Context, caller Caller, id string) ([]Crede
 	if err != nil {
 		return nil, b.recordRefusedCollect(ctx, request, err)
 	}
-	return b.issue(ctx, cfg, g)
+	credentials, err := b.issue(ctx, cfg, g)
+	if err != nil {
+		return nil, b.recordRefusedCollect(ctx, request, err)
+	}
+	return credentials, nil
 }
 
 // collectable loads the agent's own request and says why it cannot be collected, if so.
@@ -118,6 +123,8 @@ func (b *Broker) issue(ctx context.Context, cfg *Configuration, g grant) ([]Cred
 	if local {
 		return b.issueLocal(ctx, cfg, g, leases, targets)
 	}
+	done := sync.OnceFunc(b.underWay(leases)) // before anybody can read that they are issuing
+	defer done()                              // when an issuer panics, too
 	b.failpoint("issue.intent.before")
 	if err := b.update(ctx, func(tx Tx) error { return b.intend(tx, cfg, g, leases) }); err != nil {
 		return nil, err
@@ -126,7 +133,6 @@ func (b *Broker) issue(ctx context.Context, cfg *Configuration, g grant) ([]Cred
 	// From here on the outcome is recorded even when the agent has gone away.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Duration(len(leases)+1)*providerTimeout)
 	defer cancel()
-	done := b.underWay(leases)
 	credentials, err := b.callIssuers(ctx, g, leases, targets)
 	if err == nil {
 		b.failpoint("issue.live.before")
@@ -159,7 +165,8 @@ func (b *Broker) plan(cfg *Configuration, g grant) (leases []*Lease, targets []T
 		leases = append(leases, &Lease{
 			ID: id, Name: b.name(id), Request: g.request.ID, Agent: g.request.Agent, AgentKey: g.request.AgentKey, Owner: g.request.Owner,
 			Task: g.request.Task, Environment: item.Environment, Target: item.Target, Binding: target.Binding,
-			Scopes: item.Description.Scopes, State: LeaseIssuing, EndsEarly: target.Issuer.Capabilities().EndsEarly, Created: now, Expires: expires,
+			Scopes: item.Description.Scopes, Reaches: item.environments(), Identity: item.Description.Identity,
+			State: LeaseIssuing, EndsEarly: target.Issuer.Capabilities().EndsEarly, Created: now, Expires: expires,
 		})
 		targets = append(targets, target)
 		local = local && target.Issuer.Capabilities().Local
@@ -347,6 +354,8 @@ func (b *Broker) undo(ctx context.Context, leases []*Lease, cause error) error {
 
 // recordRefusedCollect writes down that something was decided and yet not issued.
 func (b *Broker) recordRefusedCollect(ctx context.Context, request Request, refusal error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordFor)
+	defer cancel()
 	err := b.update(ctx, func(tx Tx) error {
 		data := requestEvent(request)
 		data.Outcome, data.Code, data.Refusal = Deny, CodeOf(refusal), messageOf(refusal)

@@ -18,20 +18,26 @@ func (b *Broker) end(ctx context.Context, id string, cause Cause, by string) err
 
 // endAs is end with the handle of a lease whose second transaction did not come to pass.
 func (b *Broker) endAs(ctx context.Context, id string, handle []byte, cause Cause, by string) error {
+	defer b.endings.lock(id)()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*providerTimeout)
 	defer cancel()
-	defer b.endings.lock(id)()
 	lease, err := b.lease(ctx, id)
 	if err != nil || !lease.Open() && handle == nil {
 		return err
 	}
-	if handle != nil {
-		lease.Handle = handle
+	if kept, ok := b.unsaved.Load(id); ok { // ordered before, for this reason, and not written then
+		was := kept.(Lease) //nolint:forcetypeassert // nothing else is kept there
+		cause, by = was.Cause, was.By
+		lease.Attempts, lease.Handle = max(lease.Attempts, was.Attempts), orHandle(lease.Handle, was.Handle)
 	}
+	lease.Handle = orHandle(handle, lease.Handle)
 	b.markEnding(ctx, &lease, cause, by)
 	if issued, busy := b.issuing.Load(id); busy { // the credential may come into being only now
 		select {
 		case <-issued.(chan struct{}): //nolint:forcetypeassert // underWay stores nothing else
+			if now, err := b.lease(ctx, id); err == nil {
+				lease.Handle = orHandle(lease.Handle, now.Handle)
+			}
 		case <-ctx.Done():
 			return Errorf(CodeUnavailable, "the provider is still issuing it: it is ended as soon as that is done")
 		}
@@ -40,6 +46,13 @@ func (b *Broker) endAs(ctx context.Context, id string, handle []byte, cause Caus
 		return nil // declared so: it dies by itself, and the sweeper records that
 	}
 	return b.revoke(ctx, &lease)
+}
+
+func orHandle(first, second []byte) []byte {
+	if len(first) > 0 {
+		return first
+	}
+	return second
 }
 
 // markEnding writes the order to end. That it fails is logged and remembered, and stops nothing.
@@ -56,6 +69,11 @@ func (b *Broker) markEnding(ctx context.Context, lease *Lease, cause Cause, by s
 	}
 	b.failpoint("end.order.before")
 	err := b.update(ctx, func(tx Tx) error {
+		now := Lease{ID: lease.ID}
+		if err := tx.Load(&now); err != nil {
+			return err
+		}
+		lease.Handle = orHandle(lease.Handle, now.Handle) // it may have become live since it was read
 		if err := tx.Save(lease); err != nil {
 			return err
 		}
@@ -63,9 +81,11 @@ func (b *Broker) markEnding(ctx context.Context, lease *Lease, cause Cause, by s
 	})
 	b.failpoint("end.order.after")
 	if err != nil {
-		b.unsaved.Store(lease.ID, struct{}{})
+		b.unsaved.Store(lease.ID, *lease)
 		b.log.ErrorContext(ctx, "the order to end a lease could not be recorded: it is ended all the same", "lease", lease.ID, "error", err)
+		return
 	}
+	b.unsaved.Delete(lease.ID)
 }
 
 // revoke ends the credential at the provider and records the outcome.
@@ -86,7 +106,7 @@ func (b *Broker) revoke(ctx context.Context, lease *Lease) error {
 	})
 	b.failpoint("end.done.after")
 	if err != nil {
-		b.unsaved.Store(lease.ID, struct{}{})
+		b.unsaved.Store(lease.ID, *lease)
 		b.log.ErrorContext(ctx, "a lease is ended at its provider and this could not be recorded yet", "lease", lease.ID, "error", err)
 		return nil
 	}
@@ -95,7 +115,7 @@ func (b *Broker) revoke(ctx context.Context, lease *Lease) error {
 }
 
 func (b *Broker) callRevoke(ctx context.Context, lease Lease) error {
-	target, known := b.target(lease)
+	target, known := b.target(ctx, lease)
 	if !known {
 		return Errorf(CodeUnavailable, "no target %s/%s with the configuration that issued this lease", lease.Environment, lease.Target).
 			WithNext("put the target's former configuration back")
@@ -140,21 +160,31 @@ func (b *Broker) notEnded(ctx context.Context, lease *Lease, cause error) error 
 		return nil
 	})
 	if err != nil {
-		b.unsaved.Store(lease.ID, struct{}{})
+		b.unsaved.Store(lease.ID, *lease)
+	} else {
+		b.unsaved.Delete(lease.ID)
 	}
 	return Errorf(CodeUnavailable, "the provider of %s/%s did not confirm the end: it is retried at %s", lease.Environment, lease.Target, lease.Retry.Format(time.RFC3339)).Because(errors.Join(cause, err))
 }
 
-// target finds the issuer that issued a lease, also when its file was changed or removed since.
-func (b *Broker) target(lease Lease) (Target, bool) {
-	if target, known := b.Configuration().Targets[TargetRef{lease.Environment, lease.Target}]; known && target.Binding == lease.Binding {
+// target finds the issuer that issued a lease, also when its file was changed or removed since. When the
+// broker was stopped in between, the target of that name does if its provider says that it is the same.
+func (b *Broker) target(ctx context.Context, lease Lease) (Target, bool) {
+	target, known := b.Configuration().Targets[TargetRef{lease.Environment, lease.Target}]
+	if known && target.Binding == lease.Binding {
 		return target, true
 	}
-	if former, known := b.former.Load(lease.Binding); known {
+	if former, ok := b.former.Load(lease.Binding); ok {
 		target, ok := former.(Target)
 		return target, ok
 	}
-	return Target{}, false
+	if !known || lease.Identity == "" {
+		return Target{}, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, providerTimeout)
+	defer cancel()
+	identity, err := target.Issuer.Identify(ctx)
+	return target, err == nil && identity.ID == lease.Identity
 }
 
 func (b *Broker) lease(ctx context.Context, id string) (Lease, error) {

@@ -39,6 +39,14 @@ func frozenError(f Freeze) error {
 
 func (f Freeze) inForce(now time.Time) bool { return f.Until.IsZero() || now.Before(f.Until) }
 
+// lasting is f, lasting as long as was at least: only an operator's passkey makes a freeze end sooner.
+func (f Freeze) lasting(was Freeze, now time.Time) Freeze {
+	if was.inForce(now) && !f.Until.IsZero() && (was.Until.IsZero() || was.Until.After(f.Until)) {
+		f.Until = was.Until
+	}
+	return f
+}
+
 func (f Freeze) validate() error {
 	ok := false
 	switch f.Of {
@@ -65,7 +73,7 @@ func (f Freeze) names(l Lease) bool {
 	case FreezeTask:
 		return f.Name == l.Task
 	case FreezeEnvironment:
-		return f.Name == l.Environment
+		return f.Name == l.Environment || slices.Contains(l.Reaches, f.Name)
 	}
 	return true // unknown: as if all (fails closed)
 }
@@ -80,10 +88,16 @@ func (b *Broker) Freeze(ctx context.Context, caller Caller, freeze Freeze) (ende
 		return 0, err
 	}
 	freeze.By, freeze.At = caller.Actor(), b.now()
+	if !freeze.inForce(freeze.At) {
+		return 0, Errorf(CodeInvalid, "until %s is past", freeze.Until.Format(time.RFC3339)).WithField("until")
+	}
 	return b.freeze(ctx, freeze)
 }
 
 func (b *Broker) freeze(ctx context.Context, freeze Freeze) (ended int, err error) {
+	if held, ok := b.held.Load(freeze.ID()); ok {
+		freeze = freeze.lasting(held.(Freeze), b.now()) //nolint:forcetypeassert // nothing else is held
+	}
 	b.held.Store(freeze.ID(), freeze)
 	record, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordFor)
 	recorded := b.recordFreeze(record, freeze)
@@ -101,6 +115,14 @@ func (b *Broker) freeze(ctx context.Context, freeze Freeze) (ended int, err erro
 // recordFreeze writes the freeze; one that is not written stays held and is tried again by the sweeper.
 func (b *Broker) recordFreeze(ctx context.Context, freeze Freeze) error {
 	err := b.update(ctx, func(tx Tx) error {
+		was := Freeze{Of: freeze.Of, Name: freeze.Name}
+		found, err := load(tx, &was)
+		if err != nil {
+			return err
+		}
+		if found {
+			freeze = freeze.lasting(was, b.now())
+		}
 		if err := tx.Save(&freeze); err != nil {
 			return err
 		}
@@ -117,13 +139,18 @@ func (b *Broker) recordFreeze(ctx context.Context, freeze Freeze) error {
 func (b *Broker) endAll(ctx context.Context, leases []Lease, cause Cause, by string) (failed int) {
 	const atOnce = 16
 	var (
-		mu   sync.Mutex
-		wait sync.WaitGroup
-		slot = make(chan struct{}, atOnce)
+		mu    sync.Mutex
+		wait  sync.WaitGroup
+		slots = map[string]chan struct{}{} // binding → room: a provider that hangs holds up its own leases alone
 	)
 	for _, lease := range leases {
-		slot <- struct{}{}
+		slot, known := slots[lease.Binding]
+		if !known {
+			slot = make(chan struct{}, atOnce)
+			slots[lease.Binding] = slot
+		}
 		wait.Go(func() {
+			slot <- struct{}{}
 			defer func() { <-slot }()
 			if err := b.end(ctx, lease.ID, cause, by); err != nil {
 				mu.Lock()

@@ -180,7 +180,7 @@ func within(outer, inner []Item) bool {
 	for _, in := range inner {
 		ok := slices.ContainsFunc(outer, func(out Item) bool {
 			return in.Environment == out.Environment && in.Target == out.Target && in.Description.Identity == out.Description.Identity &&
-				Covers(out.Description.Scopes, in.Description.Scopes)
+				Covers(out.Description.Scopes, in.Description.Scopes) && in.Description.reachesOnly(out.environments(), in.Environment, in.Target) == nil
 		})
 		if !ok {
 			return false

@@ -41,6 +41,8 @@ type Lease struct {
 	Target      string     `json:"target"`
 	Binding     string     `json:"binding"`
 	Scopes      []Scope    `json:"scopes"`
+	Reaches     []string   `json:"reaches"`  // every environment in which it works
+	Identity    string     `json:"identity"` // of the target that issued it
 	State       LeaseState `json:"state"`
 	EndsEarly   bool       `json:"ends_early"` // its issuer's word: false, and it can only expire
 	Cause       Cause      `json:"cause,omitempty"`

@@ -124,8 +124,8 @@ func (b *Broker) SawOwnUser(ctx context.Context) {
 	if !b.Installation().SameUser.IsZero() {
 		return
 	}
+	var installation Installation
 	err := b.update(ctx, func(tx Tx) error {
-		var installation Installation
 		if err := tx.Load(&installation); err != nil || !installation.SameUser.IsZero() {
 			return err
 		}
@@ -133,12 +133,13 @@ func (b *Broker) SawOwnUser(ctx context.Context) {
 		if err := tx.Save(&installation); err != nil {
 			return err
 		}
-		b.installation.Store(&installation)
 		return b.append(tx, EventSameUser, "broker", installation.ID, nil)
 	})
 	if err != nil {
 		b.log.ErrorContext(ctx, "that a local peer has the broker's uid could not be recorded", "error", err)
+		return
 	}
+	b.installation.Store(&installation)
 }
 
 // ResetHuman removes a human's passkeys, voids what is open and freezes everything; the new invite is
@@ -176,7 +177,10 @@ func (b *Broker) ResetHuman(ctx context.Context, name string) (invite Invite, co
 			return err
 		}
 		b.installation.Store(&installation)
-		return b.append(tx, EventHumanReset, "shell", name, map[string]int{"passkeys": len(passkeys)})
+		return errors.Join(
+			b.append(tx, EventHumanReset, "shell", name, map[string]int{"passkeys": len(passkeys)}),
+			b.append(tx, EventFrozen, freeze.By, freeze.ID(), freeze),
+		)
 	})
 	return invite, code, err
 }
@@ -236,7 +240,7 @@ func (b *Broker) Restored(ctx context.Context, checkpoint string) error {
 			return err
 		}
 		b.installation.Store(&installation)
-		return nil
+		return b.append(tx, EventFrozen, freeze.By, freeze.ID(), freeze)
 	})
 }
 
@@ -247,7 +251,10 @@ func (b *Broker) expireOpenLeases(tx Tx) error {
 	}
 	for _, lease := range open {
 		lease.State, lease.Cause, lease.By, lease.Ordered = LeaseEnding, CauseFrozen, "restore", b.now()
-		lease.Retry = time.Time{}
+		lease.Retry = time.Time{} // at once
+		if !lease.EndsEarly {
+			lease.Retry = lease.Expires
+		}
 		if err := tx.Save(&lease); err != nil {
 			return err
 		}

@@ -12,7 +12,7 @@ func (b *Broker) pinned(ctx context.Context, cfg *Configuration, ref TargetRef, 
 	if err != nil {
 		return err
 	}
-	if pin == nil {
+	if pin == nil || pin.Seen.ID != identity { // an operator must see at once what there is to confirm
 		if err := b.learn(ctx, ref, target); err != nil {
 			return err
 		}

@@ -172,13 +172,14 @@ func (b *Broker) decide(ctx context.Context, cfg *Configuration, agent Agent, as
 		if asked.Outcome == Deny {
 			return Request{}, denied(asked)
 		}
+		request.decided(asked, item.Environment)
 		request.Items = append(request.Items, Item{Environment: item.Environment, Target: item.Target, Asked: Normalize(item.Scopes)})
 	}
 	if len(request.Items) == 0 {
 		return Request{}, Errorf(CodeDenied, "task %s stands for nothing in %v", ask.Task, ask.Environments)
 	}
 	for i := range request.Items { // a separate loop: no provider is called before every item passed
-		if err := b.describeItem(ctx, cfg, agent, &request, &request.Items[i], ask.TTL != 0); err != nil {
+		if err := b.describeItem(ctx, cfg, agent, &request, &request.Items[i]); err != nil {
 			return Request{}, err
 		}
 	}
@@ -196,19 +197,13 @@ func (b *Broker) evaluate(cfg *Configuration, agent Agent, task, environment, ta
 }
 
 // describeItem asks the issuer what it would issue, checks that answer, and evaluates it.
-func (b *Broker) describeItem(ctx context.Context, cfg *Configuration, agent Agent, request *Request, item *Item, exactTTL bool) error {
+func (b *Broker) describeItem(ctx context.Context, cfg *Configuration, agent Agent, request *Request, item *Item) error {
 	description, err := b.describe(ctx, cfg, *item, item.Asked, request.TTL)
 	if err != nil {
 		return err
 	}
-	if exactTTL && description.TTL > request.TTL {
-		return Errorf(CodeInvalid, "ttl %s is shorter than %s/%s can make it: at least %s", request.TTL, item.Environment, item.Target, description.TTL).WithField("ttl")
-	}
-	for _, reached := range description.Reaches {
-		if !slices.Contains(request.Environments, reached) {
-			return Errorf(CodeDenied, "%s; the request does not name %s (invariant 4)", orElse(strings.Join(description.Elsewhere, "; "), item.Target+" also reaches "+reached), reached).
-				WithNext("leave that resource out, or ask for both: --environment %s --environment %s", item.Environment, reached)
-		}
+	if err := description.reachesOnly(request.Environments, item.Environment, item.Target); err != nil {
+		return err
 	}
 	decision := b.evaluate(cfg, agent, request.Task, item.Environment, item.Target, description.Scopes, true)
 	if decision.Outcome == Deny {
@@ -217,14 +212,34 @@ func (b *Broker) describeItem(ctx context.Context, cfg *Configuration, agent Age
 	item.Facts, description.Facts = description.Facts, nil
 	item.Description = description
 	request.TTL = min(request.TTL, description.TTL)
-	request.Decision.Outcome = Worse(request.Decision.Outcome, decision.Outcome)
-	request.Decision.Reasons = append(request.Decision.Reasons, decision.Reasons...)
-	if decision.Outcome == Escalate {
-		for _, environment := range item.environments() {
-			request.need(environment, 1)
+	request.decided(decision, item.environments()...)
+	return nil
+}
+
+// reachesOnly refuses what reaches an environment that the request does not name (invariant 4).
+func (d Description) reachesOnly(named []string, environment, target string) error {
+	for _, reached := range d.Reaches {
+		if !slices.Contains(named, reached) {
+			return Errorf(CodeDenied, "%s; the request does not name %s (invariant 4)", orElse(strings.Join(d.Elsewhere, "; "), target+" also reaches "+reached), reached).
+				WithNext("leave that resource out, or ask for both: --environment %s --environment %s", environment, reached)
 		}
 	}
 	return nil
+}
+
+// decided adds what the policy said of one item; the worse answer counts.
+func (r *Request) decided(decision Decision, environments ...string) {
+	r.Decision.Outcome = Worse(r.Decision.Outcome, decision.Outcome)
+	for _, reason := range decision.Reasons {
+		if !slices.Contains(r.Decision.Reasons, reason) {
+			r.Decision.Reasons = append(r.Decision.Reasons, reason)
+		}
+	}
+	if decision.Outcome == Escalate {
+		for _, environment := range environments {
+			r.need(environment, 1)
+		}
+	}
 }
 
 // providerTimeout bounds one call of an issuer.
@@ -251,7 +266,12 @@ func (b *Broker) describe(ctx context.Context, cfg *Configuration, item Item, sc
 		return Description{}, providerError("describing", ref, err)
 	}
 	description.Scopes = Normalize(description.Scopes)
-	description.TTL = min(description.TTL, ttl)
+	if description.TTL > ttl {
+		return Description{}, Errorf(CodeInvalid, "ttl %s is shorter than %s can make it: at least %s", ttl, ref, description.TTL).WithField("ttl")
+	}
+	if slices.ContainsFunc(description.Scopes, func(s Scope) bool { return !utf8.ValidString(string(s.Resource)) }) {
+		return Description{}, Errorf(CodeInternal, "%s has a name that is not UTF-8: nobody could be shown it, and its digest would be another's", ref)
+	}
 	if len(description.Scopes) == 0 || description.TTL <= 0 || !coversAsked(description.Scopes, scopes) {
 		return Description{}, Errorf(CodeInternal, "the description of %s is smaller than what was asked: nothing is issued", ref)
 	}
@@ -443,6 +463,8 @@ func (b *Broker) recordDenial(ctx context.Context, ask Ask, agent Agent, refusal
 	if code != CodeDenied && code != CodeWall && code != CodeUnconfirmed {
 		return refusal
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordFor) // hanging up hides no probe
+	defer cancel()
 	err := b.update(ctx, func(tx Tx) error {
 		return b.append(tx, EventRequestDenied, "agent:"+ask.Agent, ask.Task, denialEvent(ask, agent, refusal))
 	})

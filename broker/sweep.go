@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -18,19 +18,23 @@ const (
 
 // Run sweeps until ctx ends: what is due twice a second, orphans and identities at start and hourly.
 func (b *Broker) Run(ctx context.Context) error {
-	b.endInterrupted(ctx)
-	var wide time.Time
-	tick := time.NewTicker(sweepEvery)
+	var passes sync.WaitGroup
+	defer passes.Wait()
+	passes.Go(func() { b.endInterrupted(ctx) })
+	passes.Go(func() { every(ctx, orphansEvery, func() { b.sweepWide(ctx) }) })
+	// A pass does not wait for the one before: a provider that hangs delays its own leases alone.
+	every(ctx, sweepEvery, func() { passes.Go(func() { b.Sweep(ctx) }) })
+	return ctx.Err()
+}
+
+// every calls f at once and then at each interval until ctx ends.
+func every(ctx context.Context, interval time.Duration, f func()) {
+	tick := time.NewTicker(interval)
 	defer tick.Stop()
-	for {
-		b.Sweep(ctx)
-		if b.now().Sub(wide) >= orphansEvery {
-			wide = b.now()
-			b.sweepWide(ctx)
-		}
+	for ctx.Err() == nil {
+		f()
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
 		case <-tick.C:
 		}
 	}
@@ -51,22 +55,48 @@ func (b *Broker) sweepWide(ctx context.Context) {
 	b.dropFormer(ctx)
 }
 
-// endInterrupted ends what was being issued when the broker was last stopped: nobody got it.
+// endInterrupted ends what was being issued when the broker was last stopped: nobody got it. So too what
+// a freeze or a removal names: the broker may have stopped between its record and the ends.
 func (b *Broker) endInterrupted(ctx context.Context) {
-	var interrupted []Lease
+	ends := map[Cause][]Lease{}
 	err := b.store.View(ctx, func(r Reader) error {
 		open, err := list[Lease](r, "lease", "open")
-		interrupted = slices.DeleteFunc(open, func(l Lease) bool { return l.State != LeaseIssuing })
+		for _, lease := range open {
+			cause, err := b.interrupted(r, lease)
+			if err != nil {
+				return err
+			}
+			if cause != "" {
+				ends[cause] = append(ends[cause], lease)
+			}
+		}
 		return err
 	})
 	if err != nil {
 		b.log.ErrorContext(ctx, "interrupted leases could not be read", "error", err)
 	}
-	interrupted = slices.DeleteFunc(interrupted, func(l Lease) bool {
-		_, busy := b.issuing.Load(l.ID)
-		return busy
-	})
-	b.endAll(ctx, interrupted, CauseFailed, "broker")
+	for cause, leases := range ends {
+		b.endAll(ctx, leases, cause, "broker")
+	}
+}
+
+// interrupted says why an open lease must end before its time, empty if it need not.
+func (b *Broker) interrupted(r Reader, lease Lease) (Cause, error) {
+	if lease.State == LeaseIssuing && !lease.Created.After(b.opened) {
+		return CauseFailed, nil
+	}
+	agent := Agent{Name: lease.Agent}
+	switch found, err := load(r, &agent); {
+	case err != nil:
+		return "", err
+	case !found, agent.State == AgentRemoved:
+		return CauseRevoked, nil
+	}
+	err := b.frozen(r, lease.Agent, lease.Task, append([]string{lease.Environment}, lease.Reaches...))
+	if CodeOf(err) == CodeFrozen {
+		return CauseFrozen, nil
+	}
+	return "", err
 }
 
 // Sweep is one pass over what is due: leases to end, requests to expire, records to forget.
@@ -75,24 +105,55 @@ func (b *Broker) Sweep(ctx context.Context) {
 	if err != nil {
 		b.log.ErrorContext(ctx, "due leases could not be read", "error", err)
 	}
-	b.endAll(ctx, b.endSilent(ctx, due), CauseExpired, "broker")
+	b.endDue(ctx, b.endSilent(ctx, due))
+	if !b.tidying.TryLock() {
+		return // an earlier pass is still at it
+	}
+	defer b.tidying.Unlock()
 	b.retryUnsaved(ctx)
 	if err := errors.Join(b.expireRequests(ctx), b.forget(ctx)); err != nil {
 		b.log.ErrorContext(ctx, "sweeping is not complete: it goes on", "error", err)
 	}
 }
 
+// endDue ends leases that are due, each binding's in one pass at a time.
+func (b *Broker) endDue(ctx context.Context, due []Lease) {
+	bound := map[string][]Lease{} // binding → leases
+	for _, lease := range due {
+		bound[lease.Binding] = append(bound[lease.Binding], lease)
+	}
+	var wait sync.WaitGroup
+	for binding, leases := range bound {
+		if _, busy := b.sweeping.LoadOrStore(binding, struct{}{}); busy {
+			continue
+		}
+		wait.Go(func() {
+			defer b.sweeping.Delete(binding)
+			b.endAll(ctx, leases, CauseExpired, "broker")
+		})
+	}
+	wait.Wait()
+}
+
 // dueLeases lists leases whose time, or whose next attempt, has come.
 func (b *Broker) dueLeases(ctx context.Context) (due []Lease, err error) {
-	now := b.now()
+	now, behind := b.now(), b.clockBehind() != nil
 	err = b.store.View(ctx, func(r Reader) error {
 		return r.Scan("lease", "due", func(raw []byte) error {
 			var lease Lease
 			if err := json.Unmarshal(raw, &lease); err != nil {
 				return fmt.Errorf("reading lease: %w", err)
 			}
-			if lease.due().After(now) || len(due) >= sweepAtMost {
+			switch {
+			case len(due) >= sweepAtMost, !behind && lease.due().After(now):
 				return ErrStop
+			case lease.due().After(now) && lease.Ordered.IsZero():
+				// The clock was set back: nobody knows how long this key has lived, so it ends now (invariant 1).
+			case lease.due().After(now):
+				return nil
+			}
+			if _, busy := b.sweeping.Load(lease.Binding); busy {
+				return nil
 			}
 			due = append(due, lease)
 			return nil
@@ -116,7 +177,14 @@ func (b *Broker) endSilent(ctx context.Context, due []Lease) (rest []Lease) {
 		return rest
 	}
 	err := b.update(ctx, func(tx Tx) error {
-		for _, lease := range silent {
+		for _, was := range silent {
+			lease := Lease{ID: was.ID}
+			if err := tx.Load(&lease); err != nil {
+				return err
+			}
+			if !lease.Open() {
+				continue
+			}
 			if lease.Cause == "" {
 				lease.Cause, lease.By, lease.Ordered = CauseExpired, "broker", lease.Expires
 			}
@@ -146,7 +214,10 @@ func (b *Broker) retryUnsaved(ctx context.Context) {
 		}
 		return true
 	})
-	b.unsaved.Range(func(id, _ any) bool {
+	b.unsaved.Range(func(id, kept any) bool {
+		if was, ok := kept.(Lease); ok && b.now().Before(was.Retry) {
+			return true
+		}
 		if text, ok := id.(string); ok {
 			lease, err := b.lease(ctx, text)
 			if err == nil && !lease.Open() {

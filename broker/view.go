@@ -114,6 +114,13 @@ func (b *Broker) Cancel(ctx context.Context, caller Caller, id string) error {
 		return Errorf(CodeConflict, "this request is %s already", request.State)
 	}
 	err = b.update(ctx, func(tx Tx) error {
+		was := request.State
+		if err := tx.Load(&request); err != nil {
+			return err
+		}
+		if request.State != was {
+			return Errorf(CodeConflict, "this request is %s by now", request.State).WithNext("try again")
+		}
 		return b.close(tx, request, RequestCancelled, EventRequestCancelled, caller.Actor(), "")
 	})
 	b.changed.notify()
@@ -133,7 +140,7 @@ func (b *Broker) Leases(ctx context.Context, caller Caller, all bool) ([]Lease, 
 		if caller.Kind == CallerAgent {
 			return l.Agent == caller.Name && l.AgentKey == caller.Key
 		}
-		return b.visible(caller, Request{Owner: l.Owner, Environments: []string{l.Environment}})
+		return b.visible(caller, Request{Owner: l.Owner, Environments: append([]string{l.Environment}, l.Reaches...)})
 	})
 	for i := range leases {
 		leases[i].Handle = nil

@@ -1,0 +1,199 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// stateSubject builds the statement of an act from what the store holds now, or says why this human
+// cannot sign it. Sign calls it again: the two statements must be equal.
+func (b *Broker) stateSubject(r Reader, human string, act Act, subject string) (Statement, Request, error) {
+	s := Statement{
+		Act: act, Subject: subject, Reviewer: human, Origin: b.origin, Config: b.Configuration().Hash,
+		Installed: b.Installation().ID, Items: []StatementItem{},
+	}
+	var request Request
+	var err error
+	switch act {
+	case ActApprove:
+		request, err = b.stateApproval(r, &s)
+	case ActActivateAgent:
+		err = stateAgent(r, &s)
+	case ActAdmitHuman:
+		err = b.stateInvite(r, &s)
+	case ActConfirmTarget:
+		err = b.stateTarget(r, &s)
+	case ActLiftFreeze:
+		err = b.stateFreeze(r, &s)
+	default:
+		err = Errorf(CodeInvalid, "unknown act %q", clip(string(act))).WithField("act")
+	}
+	return s, request, err
+}
+
+func (b *Broker) stateApproval(r Reader, s *Statement) (Request, error) {
+	request := Request{ID: s.Subject}
+	found, err := load(r, &request)
+	if err != nil || !found {
+		return request, errors.Join(err, noRequest(s.Subject))
+	}
+	cfg := b.Configuration()
+	if err := b.mayDecide(cfg, s.Reviewer, request); err != nil {
+		return request, err
+	}
+	if request.Config != cfg.Hash {
+		return request, stale("the configuration changed since this was asked")
+	}
+	if found, err := load(r, &Approval{Request: request.ID, Reviewer: s.Reviewer}); err != nil || found {
+		return request, errors.Join(err, Errorf(CodeConflict, "you approved this already"))
+	}
+	s.Digest, s.AgentKey = request.Digest(), request.AgentKey
+	s.setGranted(request)
+	return request, nil
+}
+
+// setGranted says what the approval grants as things stand.
+func (s *Statement) setGranted(request Request) {
+	s.Items, s.TTL = statementItems(request.Effective()), int64(request.EffectiveTTL()/time.Second)
+	s.Says = Sentence(request)
+}
+
+// Sentence says in one sentence what a request asks, and would be granted as things stand.
+func Sentence(r Request) string {
+	var parts []string
+	for _, item := range r.Effective() {
+		where := " of " + item.Target + " in " + strings.Join(item.environments(), " and ")
+		for _, scope := range item.Description.Scopes {
+			parts = append(parts, and(scope.Actions.Names())+" "+string(scope.Resource)+where)
+		}
+	}
+	return fmt.Sprintf("%s asks to %s, for %s, for task %s, on behalf of %s", r.Agent, strings.Join(parts, "; "), inWords(r.EffectiveTTL()), r.Task, r.Owner)
+}
+
+// and joins words as people do.
+func and(words []string) string {
+	if len(words) < 2 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:len(words)-1], ", ") + " and " + words[len(words)-1]
+}
+
+// inWords gives whole minutes and seconds: "10 minutes", "1 minute 30 seconds".
+func inWords(d time.Duration) string {
+	minutes, seconds := int(d/time.Minute), int(d%time.Minute/time.Second)
+	switch {
+	case minutes == 0:
+		return plural(seconds, "second")
+	case seconds == 0:
+		return plural(minutes, "minute")
+	}
+	return plural(minutes, "minute") + " " + plural(seconds, "second")
+}
+
+// mayDecide refuses whoever's decision on this request does not count, or came too late.
+func (b *Broker) mayDecide(cfg *Configuration, human string, request Request) error {
+	reviews := slices.ContainsFunc(request.Needs, func(n Need) bool { return cfg.MayReview(human, n.Environment) })
+	counts := slices.ContainsFunc(request.Needs, func(n Need) bool { return cfg.counts(human, request.Owner, n.Environment) })
+	switch {
+	case !b.visible(Caller{Kind: CallerHuman, Name: human}, request):
+		return noRequest(request.ID)
+	case reviews && !counts:
+		return Errorf(CodeForbidden, "you own %s: the environment does not let an agent's owner approve", request.Agent)
+	case !counts:
+		return Errorf(CodeForbidden, "you are in no reviewer group of this request's environments")
+	case request.State != RequestPending:
+		return Errorf(CodeConflict, "this request is %s already", request.State)
+	case b.now().After(request.Deadline):
+		return Errorf(CodeConflict, "this request has expired")
+	}
+	return nil
+}
+
+func stateAgent(r Reader, s *Statement) error {
+	agent := Agent{Name: s.Subject}
+	found, err := load(r, &agent)
+	switch {
+	case err != nil:
+		return err
+	case !found, agent.Owner != s.Reviewer:
+		return Errorf(CodeNotFound, "you own no agent %q", clip(s.Subject))
+	case agent.State != AgentInert:
+		return Errorf(CodeConflict, "agent %s is %s", agent.Name, agent.State)
+	}
+	s.Digest, s.AgentKey = agent.Digest(), agent.Thumbprint
+	s.Says = fmt.Sprintf("agent %s, with key %s, may ask on behalf of %s", agent.Name, agent.Thumbprint, agent.Owner)
+	return nil
+}
+
+func (b *Broker) stateInvite(r Reader, s *Statement) error {
+	if err := b.mustBeOperator(s.Reviewer); err != nil {
+		return err
+	}
+	invite := Invite{Human: s.Subject}
+	found, err := load(r, &invite)
+	switch {
+	case err != nil:
+		return err
+	case !found, invite.State != InviteInert, b.now().After(invite.Expires):
+		return Errorf(CodeConflict, "no invite of %q waits for a signature", clip(s.Subject))
+	case invite.Human == s.Reviewer, slices.Contains(invite.Signed, s.Reviewer):
+		return Errorf(CodeForbidden, "another operator must sign this invite")
+	}
+	s.Digest = invite.Digest()
+	s.Says = fmt.Sprintf("%s may make a passkey here, as a member of: %s", invite.Human, orElse(strings.Join(invite.Groups, ", "), "no group"))
+	return nil
+}
+
+func (b *Broker) stateTarget(r Reader, s *Statement) error {
+	if err := b.mustBeOperator(s.Reviewer); err != nil {
+		return err
+	}
+	environment, target, _ := strings.Cut(s.Subject, "/")
+	pin := Pin{Environment: environment, Target: target}
+	found, err := load(r, &pin)
+	switch {
+	case err != nil:
+		return err
+	case !found:
+		return Errorf(CodeNotFound, "no target %q is known", clip(s.Subject))
+	case pin.IsConfirmed():
+		return Errorf(CodeConflict, "%s is confirmed already", s.Subject)
+	}
+	pins, err := list[Pin](r, "pin", "")
+	if err != nil {
+		return err
+	}
+	if err := twice(b.Configuration(), pins, TargetRef{environment, target}, pin.Seen.ID); err != nil {
+		return err
+	}
+	s.Digest = pin.Digest()
+	s.Says = fmt.Sprintf("target %s of environment %s is %s (%s)", target, environment, pin.Seen.Shown, pin.Seen.ID)
+	return nil
+}
+
+func (b *Broker) stateFreeze(r Reader, s *Statement) error {
+	if err := b.mustBeOperator(s.Reviewer); err != nil {
+		return err
+	}
+	freezes, err := list[Freeze](r, "freeze", "")
+	if err != nil {
+		return err
+	}
+	at := slices.IndexFunc(freezes, func(f Freeze) bool { return f.ID() == s.Subject })
+	if at < 0 {
+		return Errorf(CodeConflict, "no freeze %q is in force", clip(s.Subject))
+	}
+	s.Digest = freezes[at].Digest()
+	s.Says = fmt.Sprintf("the freeze of %s, set by %s, is lifted", freezes[at].ID(), freezes[at].By)
+	return nil
+}
+
+func (b *Broker) mustBeOperator(human string) error {
+	if !b.Configuration().HasRole(human, RoleOperator) {
+		return Errorf(CodeForbidden, "only an operator may sign this")
+	}
+	return nil
+}
