@@ -93,6 +93,17 @@ func (e Environment) Needs(actions Actions) int {
 	return most
 }
 
+// wanting is which of the actions want that many humans.
+func (e Environment) wanting(actions Actions, humans int) Actions {
+	var wanting Actions
+	for _, action := range actions.Each() {
+		if e.Needs(action) == humans {
+			wanting |= action
+		}
+	}
+	return wanting
+}
+
 // GroupsOf lists the groups of a human, sorted.
 func (c *Configuration) GroupsOf(human string) []string {
 	var groups []string

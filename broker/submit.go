@@ -363,7 +363,7 @@ func (c *Configuration) settle(request *Request) error {
 				request.need(name, n)
 				request.Decision.Reasons = append(request.Decision.Reasons, Reason{
 					Where: environment.Where, Rule: name, Outcome: Escalate,
-					Text: plural(n, "human") + " must approve " + actions.String() + " in " + name,
+					Text: plural(n, "human") + " must approve " + and(environment.wanting(actions, n).Names()) + " in " + name,
 				})
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -108,7 +109,11 @@ func (s *Server) logCall(c *call, answer *answerWriter, began time.Time) {
 	if c.caller.Kind != "" {
 		caller = c.caller.Actor()
 	}
-	s.log.LogAttrs(c.ctx(), slog.LevelInfo, "call", slog.String("call", c.id), slog.String("route", c.route), slog.Int("status", answer.status),
+	level := slog.LevelInfo
+	if strings.Contains(c.route, "/assets/") { // says nothing
+		level = slog.LevelDebug
+	}
+	s.log.LogAttrs(c.ctx(), level, "call", slog.String("call", c.id), slog.String("route", c.route), slog.Int("status", answer.status),
 		slog.Duration("took", s.now().Sub(began)), slog.String("address", addressText(c.address)), slog.String("caller", caller))
 }
 

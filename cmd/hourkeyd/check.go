@@ -84,7 +84,7 @@ func (m *Main) check(ctx context.Context, live bool) error {
 		}
 		checkLive(ctx, built, pins, &result)
 		for i, target := range set.Targets {
-			if result.Targets[i].Problem != "" && result.Targets[i].Identity == "" {
+			if strings.Contains(result.Targets[i].Problem, "refused the admin login") {
 				result.Targets[i].Mend = loginSQL(target, secrets)
 			}
 		}
@@ -213,7 +213,7 @@ func pinProblem(pins []broker.Pin, ref broker.TargetRef, identity broker.Identit
 
 // operatorText is an error with its cause and next step, for the operator's own terminal.
 func operatorText(err error) string {
-	if e, ok := errors.AsType[*broker.Error](err); ok && e.Next != "" {
+	if e, ok := errors.AsType[*broker.Error](err); ok && e.Next != "" && !strings.Contains(e.Next, "check --live") {
 		return e.Error() + " (" + e.Next + ")"
 	}
 	return err.Error()

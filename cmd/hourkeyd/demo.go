@@ -20,7 +20,7 @@ func (m *Main) demoCommand() *cobra.Command {
 			"Hourkey, where you are the reviewer. One process, a temporary folder, nothing to install.\n" +
 			"It exits with 1 when a wall is off.",
 		RunE: func(c *cobra.Command, _ []string) error {
-			ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGINT, syscall.SIGTERM)
+			ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 			defer stop()
 			err := demo.Run(ctx, demo.Options{Out: m.Stdout, Now: m.Now, Auto: auto})
 			if errors.Is(err, context.Canceled) {

@@ -253,7 +253,7 @@ func (i *Issuer) adminHoles(seen *snapshot) []broker.Finding {
 func AdminSQL(admin, database, owner string) string {
 	a, d, o := quote(admin), quote(database), quote(owner)
 	return strings.Join([]string{
-		"CREATE ROLE " + a + " LOGIN CREATEROLE PASSWORD '…';  -- not a superuser",
+		"CREATE ROLE " + a + " LOGIN CREATEROLE PASSWORD '…';  -- put the DSN's password for the dots; not a superuser",
 		"GRANT " + o + " TO " + a + ";  -- lets it grant on the owner's tables, and give back what a lease leaves",
 		"GRANT CONNECT ON DATABASE " + d + " TO " + a + " WITH GRANT OPTION;",
 		"GRANT USAGE ON SCHEMA public TO " + a + " WITH GRANT OPTION;  -- and each other schema that tasks name",

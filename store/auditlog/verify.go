@@ -54,7 +54,7 @@ func (r Report) String() string {
 		fmt.Fprintf(&out, "%s does NOT verify.", r.Log)
 		return out.String()
 	}
-	fmt.Fprintf(&out, "%s: complete up to event %d at %s, later unknown.", r.Log, r.Events-1, r.Signed.UTC().Format(time.RFC3339))
+	fmt.Fprintf(&out, "%s verifies: complete up to event %d at %s, later unknown.", r.Log, r.Events-1, r.Signed.UTC().Format(time.RFC3339))
 	for _, at := range r.Epochs {
 		fmt.Fprintf(&out, " A backup was restored at event %d.", at)
 	}

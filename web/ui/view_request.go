@@ -62,7 +62,7 @@ type Item struct {
 	Reaches                       []string // environments beside its own
 	Elsewhere                     []string // what lives there too, in sentences
 	Native                        []string
-	Walls                         []broker.WallFact
+	Walls                         []Wall
 	Exceptions                    []broker.Exception
 	TTL, Ends                     string
 }
@@ -175,7 +175,7 @@ func itemOf(item broker.Item, ttl time.Duration, pins []broker.Pin) Item {
 	d := item.Description
 	view := Item{
 		Target: item.Target, Environment: item.Environment, Identity: identityOf(d.Identity, pins),
-		Scopes: scopeLists(d.Scopes), Reaches: foreign(d.Reaches, []string{item.Environment}), Elsewhere: d.Elsewhere, Native: d.Native, Walls: d.Walls,
+		Scopes: scopeLists(d.Scopes), Reaches: foreign(d.Reaches, []string{item.Environment}), Elsewhere: d.Elsewhere, Native: d.Native, Walls: walls(d.Walls),
 		Exceptions: d.Exceptions, TTL: span(min(ttl, d.TTL)), Ends: d.Ends,
 	}
 	if ttl == 0 {
@@ -279,4 +279,28 @@ func escape(text string) string {
 		parts[i] = url.PathEscape(part)
 	}
 	return strings.Join(parts, "/")
+}
+
+// Wall is one wall of an item, in words.
+type Wall struct {
+	Wall broker.Wall
+	Says string // "stops", "does not stop"
+	What string
+	How  string
+}
+
+// walls puts first what a reviewer must know: what is not held.
+func walls(facts []broker.WallFact) []Wall {
+	order := []broker.Wall{broker.WallNone, broker.WallWeak, broker.WallGateway, broker.WallNative}
+	says := map[broker.Wall]string{broker.WallNone: "nothing stops", broker.WallWeak: "stops only in part"}
+	sorted := slices.Clone(facts)
+	slices.SortStableFunc(sorted, func(a, b broker.WallFact) int { return slices.Index(order, a.Wall) - slices.Index(order, b.Wall) })
+	views := make([]Wall, len(sorted))
+	for i, fact := range sorted {
+		views[i] = Wall{Wall: fact.Wall, Says: "stops", What: fact.Stops, How: fact.How}
+		if word, weak := says[fact.Wall]; weak {
+			views[i].Says = word
+		}
+	}
+	return views
 }

@@ -46,7 +46,7 @@ func AgentOf(a broker.Agent, signs bool) Subject {
 	}
 	if a.Thumbprint != "" {
 		view.Facts = append(view.Facts, NamedFact{"Key (SHA-256 thumbprint)", a.Thumbprint, true})
-		view.Care = "Compare the key with the one that `hourkey enroll` printed on the agent's machine. If it differs, do not sign: somebody else used the code."
+		view.Care = "Compare the key with the one that “hourkey enroll” printed on the agent's machine. If it differs, do not sign: somebody else used the code."
 	}
 	switch {
 	case a.State == broker.AgentActive:
@@ -191,6 +191,6 @@ func ResetNotice(human string, at, now time.Time) (Notice, bool) {
 func MistakesNotice() Notice {
 	return Notice{
 		Head: "Protects from mistakes only.",
-		Text: "Programs can run, or have run, under this broker's own OS user, and could go around it. `hourkeyd install` sets up a broker for which that is not so.",
+		Text: "Programs can run, or have run, under this broker's own OS user, and could go around it. “hourkeyd install” sets up a broker for which that is not so.",
 	}
 }

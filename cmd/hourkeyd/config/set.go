@@ -52,7 +52,7 @@ func Find(given string) (string, error) {
 			return "", readable(err, candidate)
 		}
 	}
-	return "", broker.Errorf(broker.CodeInvalid, "no configuration: %s does not exist", strings.Join(candidates, " nor ")).
+	return "", broker.Errorf(broker.CodeInvalid, "no configuration: there is no %s", strings.Join(candidates, " and no ")).
 		WithNext("hourkeyd init writes one; --config PATH names another")
 }
 

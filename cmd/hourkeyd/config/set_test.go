@@ -132,5 +132,5 @@ func TestHashPinsEveryFile(t *testing.T) {
 
 func TestConfigurationIsFoundOrTheNextStepIsNamed(t *testing.T) {
 	_, err := Find(filepath.Join(t.TempDir(), "hourkey.yaml"))
-	refused(t, err, "does not exist")
+	refused(t, err, "there is no")
 }

@@ -315,7 +315,7 @@ func (d *drill) still(id string) error {
 	if err != nil || !there {
 		return errors.Join(err, off("the volume %s is gone", id))
 	}
-	d.good("provider", fmt.Sprintf("%s is untouched: %d rows in %s, %d backups", v.Name, v.Rows, strings.Join(v.Environments, " and "), v.Backups))
+	d.good("provider", fmt.Sprintf("%s is untouched: %d rows in %s, backups: %d", v.Name, v.Rows, strings.Join(v.Environments, " and "), v.Backups))
 	return nil
 }
 

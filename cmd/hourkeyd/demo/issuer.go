@@ -110,7 +110,7 @@ func (i *issuer) reach(d *broker.Description, v provider.Volume) {
 }
 
 func inWords(v provider.Volume) string {
-	return fmt.Sprintf("%s: %d rows, attached to %s, in %s; %d backups lie on it and go with it", v.Name, v.Rows, v.Service, strings.Join(v.Environments, " and "), v.Backups)
+	return fmt.Sprintf("%s: %d rows, attached to %s, in %s; backups that lie on it and go with it: %d", v.Name, v.Rows, v.Service, strings.Join(v.Environments, " and "), v.Backups)
 }
 
 func nativeScope(scopes []broker.Scope) string {

@@ -1,0 +1,99 @@
+package readme
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// drill is somebody who has nothing but the terminal that the drill prints to, and a browser.
+type drill struct {
+	*shell
+
+	page *browser
+	asks string // the request's page
+}
+
+// startDrill runs the README's command up to the point where it waits, and makes a passkey.
+func startDrill(t *testing.T) *drill {
+	t.Helper()
+	d := &drill{page: newBrowser(t), shell: newShell(t)}
+	all := commands(section(t, "See it"))
+	if !slices.Contains(all, "go run ./cmd/hourkeyd demo") {
+		t.Fatalf("README.md does not tell how to see the drill: %q", all)
+	}
+	d.begins("go run ./cmd/hourkeyd demo")
+	told, _ := d.awaits(regexp.MustCompile(`Waiting for you[^\n]*\n`))
+	t.Log(told)
+	d.asks = find(t, told, `open +`+`(http://localhost:\d+/requests/\S+)`)
+	d.page.enrols(find(t, told, `open +(http://localhost:\d+/invite)`), find(t, told, `type +name (\S+)`), find(t, told, `code `+oneTime))
+	d.page.opens(d.asks)
+	d.page.sees("Exactly what would be issued")
+	return d
+}
+
+// finishes waits for the end of the story.
+func (d *drill) finishes(wants ...string) {
+	d.Helper()
+	output, status := d.ends()
+	if status != 0 {
+		d.Errorf("the drill ended with status %d", status)
+	}
+	for _, want := range append(wants, "Every wall held") {
+		if !strings.Contains(output, want) {
+			d.Errorf("the story does not say %q", want)
+		}
+	}
+	d.Logf("the human tapped %d times and filled in %d fields", d.page.taps, d.page.typed)
+}
+
+func TestDemoWaitsForAHumanWhoApproves(t *testing.T) {
+	d := startDrill(t)
+	d.page.signs("Approved")
+	d.finishes("approved by a passkey", "The cache is gone, as you wished")
+}
+
+func TestDemoTakesNoForAnAnswer(t *testing.T) {
+	d := startDrill(t)
+	d.page.fills("words", "not on a Friday")
+	d.page.tap(`section.decide form[method=post] button`)
+	d.page.sees("Denied")
+	d.finishes("denied it; the agent is told: “not on a Friday”", "render-cache is untouched")
+}
+
+// TestDemoEndsWithoutATrace: whoever has seen enough presses ^C; the folder holds keys.
+func TestDemoEndsWithoutATrace(t *testing.T) {
+	for name, end := range map[string]func(s *shell){
+		"interrupted":     func(s *shell) { s.types("\x03"); s.ends() },
+		"terminal closed": func(s *shell) { _ = s.terminal.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newShell(t)
+			s.begins("go run ./cmd/hourkeyd demo")
+			told, _ := s.awaits(regexp.MustCompile(`Waiting for you[^\n]*\n`))
+			folder := find(t, told, `lies in (/\S+) `)
+			end(s)
+			for range 100 {
+				if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
+					return
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+			t.Errorf("%s is still there", folder)
+			_ = os.RemoveAll(folder)
+		})
+	}
+}
+
+// TestDemoAlone is the README's other command: it needs nobody.
+func TestDemoAlone(t *testing.T) {
+	s := newShell(t)
+	if output := s.run("go run ./cmd/hourkeyd demo --auto"); !strings.Contains(output, "Every wall held") {
+		t.Error("the drill does not say that every wall held")
+	}
+}
