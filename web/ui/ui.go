@@ -66,7 +66,7 @@ func New() (*Pages, error) {
 }
 
 func functions() template.FuncMap {
-	return template.FuncMap{"visible": Visible, "notASCII": NotASCII, "join": strings.Join}
+	return template.FuncMap{"visible": Visible, "notASCII": NotASCII, "join": strings.Join, "outcome": outcome}
 }
 
 // Render gives a page whole, or nothing of it: half a page could hide what matters.

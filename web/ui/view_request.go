@@ -304,3 +304,15 @@ func walls(facts []broker.WallFact) []Wall {
 	}
 	return views
 }
+
+// outcome is how a deciding line is announced.
+func outcome(o broker.Outcome) string {
+	switch o {
+	case broker.Allow:
+		return "Allows:"
+	case broker.Escalate:
+		return "Asks a human:"
+	case broker.Deny:
+	}
+	return "Denies:"
+}
