@@ -184,13 +184,14 @@ func (b *Broker) intend(tx Tx, cfg *Configuration, g grant, leases []*Lease) err
 	if err := b.stillMay(tx, g); err != nil {
 		return err
 	}
-	now := Request{ID: g.request.ID}
-	if err := tx.Load(&now); err != nil {
+	stored := progress{ID: g.request.ID}
+	if err := tx.Load(&stored); err != nil {
 		return err
 	}
-	if now.State != g.request.State || now.Collected != g.request.Collected {
+	if stored.State != g.request.State || stored.Collected != g.request.Collected {
 		return Errorf(CodeConflict, "the request changed while it was collected").WithNext("try again")
 	}
+	now := g.request
 	if err := roomForLeases(tx, cfg, g.request.Agent, len(leases)); err != nil {
 		return err
 	}

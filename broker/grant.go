@@ -85,7 +85,7 @@ func (b *Broker) sameDescription(ctx context.Context, cfg *Configuration, item I
 		return b.pinned(ctx, cfg, ref, target, was.Identity)
 	}
 	now, err := b.describe(ctx, cfg, item, was.Scopes, was.TTL)
-	if err == nil && now.Digest() != was.Digest() {
+	if err == nil && !now.same(was) {
 		return stale("what would be issued at " + ref.String() + " changed since it was decided")
 	}
 	return err

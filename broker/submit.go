@@ -407,6 +407,7 @@ func (b *Broker) keep(ctx context.Context, cfg *Configuration, request Request) 
 	if request.Decision.Outcome != Allow {
 		request.State, request.Deadline = RequestPending, now.Add(PendingFor)
 	}
+	submitted := requestEvent(request) // outside: transactions run one at a time
 	err := b.update(ctx, func(tx Tx) error {
 		if _, err := activeAgent(tx, request.Agent, request.AgentKey); err != nil {
 			return err
@@ -439,7 +440,7 @@ func (b *Broker) keep(ctx context.Context, cfg *Configuration, request Request) 
 		if err := tx.Save(&request); err != nil {
 			return err
 		}
-		return b.append(tx, EventRequestSubmitted, "agent:"+request.Agent, request.ID, requestEvent(request))
+		return b.append(tx, EventRequestSubmitted, "agent:"+request.Agent, request.ID, submitted)
 	})
 	return request, err
 }
