@@ -345,12 +345,31 @@ func (b *Broker) undo(ctx context.Context, leases []*Lease, cause error) error {
 			b.log.ErrorContext(ctx, "a credential that was not handed out could not be ended yet: it is retried", "lease", lease.ID, "error", err)
 		}
 	}
+	if len(open) == 0 {
+		b.giveBack(ctx, leases[0].Request)
+	}
 	if e, ok := errors.AsType[*Error](cause); ok && len(open) > 0 {
 		also := *e
 		also.Message += "; the broker is still ending " + strings.Join(open, ", ")
 		return &also
 	}
 	return cause
+}
+
+// giveBack lets a request be collected whose first collect came to nothing: no key was handed out, and
+// whatever the provider had made is ended, verified.
+func (b *Broker) giveBack(ctx context.Context, id string) {
+	err := b.update(ctx, func(tx Tx) error {
+		request := Request{ID: id}
+		if err := tx.Load(&request); err != nil || request.State != RequestCollected || request.Collected != 1 {
+			return err
+		}
+		request.State, request.Collected, request.Expires = RequestApproved, 0, time.Time{}
+		return tx.Save(&request)
+	})
+	if err != nil {
+		b.log.WarnContext(ctx, "a collect that failed counts as one", "request", id, "error", err)
+	}
 }
 
 // recordRefusedCollect writes down that something was decided and yet not issued.

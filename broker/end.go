@@ -115,14 +115,12 @@ func (b *Broker) revoke(ctx context.Context, lease *Lease) error {
 }
 
 func (b *Broker) callRevoke(ctx context.Context, lease Lease) error {
-	target, known := b.target(ctx, lease)
-	if !known {
-		return Errorf(CodeUnavailable, "no target %s/%s with the configuration that issued this lease", lease.Environment, lease.Target).
-			WithNext("put the target's former configuration back")
+	target, err := b.target(ctx, lease)
+	if err != nil {
+		return err
 	}
 	var handle Handle
 	if len(lease.Handle) > 0 {
-		var err error
 		if handle, err = b.sealer.Open(lease.Handle, "lease/"+lease.ID); err != nil {
 			return Errorf(CodeInternal, "the broker could not open a sealed handle").Because(err)
 		}
@@ -130,7 +128,7 @@ func (b *Broker) callRevoke(ctx context.Context, lease Lease) error {
 	ctx, cancel := context.WithTimeout(ctx, providerTimeout)
 	defer cancel()
 	b.failpoint("end.provider.before")
-	err := target.Issuer.Revoke(ctx, lease.Name, handle)
+	err = target.Issuer.Revoke(ctx, lease.Name, handle)
 	b.failpoint("end.provider.after")
 	return err
 }
@@ -167,24 +165,45 @@ func (b *Broker) notEnded(ctx context.Context, lease *Lease, cause error) error 
 	return Errorf(CodeUnavailable, "the provider of %s/%s did not confirm the end: it is retried at %s", lease.Environment, lease.Target, lease.Retry.Format(time.RFC3339)).Because(errors.Join(cause, err))
 }
 
-// target finds the issuer that issued a lease, also when its file was changed or removed since. When the
-// broker was stopped in between, the target of that name does if its provider says that it is the same.
-func (b *Broker) target(ctx context.Context, lease Lease) (Target, bool) {
-	target, known := b.Configuration().Targets[TargetRef{lease.Environment, lease.Target}]
-	if known && target.Binding == lease.Binding {
-		return target, true
+// target finds the issuer that can end a lease: one whose provider says that it is what issued it. A
+// file may have been edited, a target renamed, a DSN led elsewhere since; asked at the wrong provider, a
+// credential that works on would be taken for ended.
+func (b *Broker) target(ctx context.Context, lease Lease) (Target, error) {
+	var failed []error
+	for _, target := range b.candidates(lease) {
+		identity, err := identify(ctx, target)
+		if err == nil && identity.ID == lease.Identity {
+			return target, nil
+		}
+		failed = append(failed, err)
 	}
+	return Target{}, Errorf(CodeUnavailable, "no target of %s is, or can be asked whether it is, what issued this lease: %s", lease.Environment, lease.Identity).
+		WithNext("put the target's former configuration back").Because(errors.Join(failed...))
+}
+
+// candidates are the targets of the lease's environment, the likeliest first.
+func (b *Broker) candidates(lease Lease) []Target {
+	targets := b.Configuration().Targets
+	own := TargetRef{lease.Environment, lease.Target}
+	var likely []Target
 	if former, ok := b.former.Load(lease.Binding); ok {
-		target, ok := former.(Target)
-		return target, ok
+		likely = append(likely, former.(Target)) //nolint:forcetypeassert // nothing else is kept there
 	}
-	if !known || lease.Identity == "" {
-		return Target{}, false
+	if target, known := targets[own]; known {
+		likely = append(likely, target)
 	}
+	for ref, target := range targets {
+		if ref.Environment == own.Environment && ref != own {
+			likely = append(likely, target)
+		}
+	}
+	return likely
+}
+
+func identify(ctx context.Context, target Target) (Identity, error) {
 	ctx, cancel := context.WithTimeout(ctx, providerTimeout)
 	defer cancel()
-	identity, err := target.Issuer.Identify(ctx)
-	return target, err == nil && identity.ID == lease.Identity
+	return target.Issuer.Identify(ctx)
 }
 
 func (b *Broker) lease(ctx context.Context, id string) (Lease, error) {

@@ -5,11 +5,29 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 )
 
-// open learns, or makes, what this store belongs to, and records the start.
+// open learns, or makes, what this store belongs to, and records the start. A store that was opened
+// before opens even when it takes no writes now: what is alive must still be ended (invariant 6).
 func (b *Broker) open(ctx context.Context) error {
+	err := b.begin(ctx)
+	if err == nil || CodeOf(err) != CodeUnavailable {
+		return err
+	}
+	return b.store.View(ctx, func(r Reader) error {
+		var installation Installation
+		if r.Load(&installation) != nil {
+			return err // a new store
+		}
+		b.installation.Store(&installation)
+		b.log.ErrorContext(ctx, "the store takes no writes: nothing is issued, leases are ended", "error", err)
+		return b.lastEventOf(r)
+	})
+}
+
+func (b *Broker) begin(ctx context.Context) error {
 	return b.update(ctx, func(tx Tx) error {
 		var installation Installation
 		found, err := load(tx, &installation)
@@ -212,8 +230,9 @@ func (b *Broker) void(tx Tx) error {
 // Restored makes a store that was copied back safe to open: everything is frozen, requests are void,
 // a new installation id begins (the former stays listed, and the sweeper ends what lives under it), and
 // a new epoch names the checkpoint of the old log. Open leases are ended by the first sweep.
-// Only for a stopped broker. checkpoint is signed over the log as it stands.
-func (b *Broker) Restored(ctx context.Context, checkpoint string) error {
+// Only for a stopped broker. checkpoint is signed over the log as it stands; also are installation ids
+// that the store may not know of: those between the backup and now.
+func (b *Broker) Restored(ctx context.Context, checkpoint string, also ...string) error {
 	return b.update(ctx, func(tx Tx) error {
 		var installation Installation
 		if err := tx.Load(&installation); err != nil {
@@ -223,7 +242,12 @@ func (b *Broker) Restored(ctx context.Context, checkpoint string) error {
 		if err != nil {
 			return err
 		}
-		installation.Former, installation.ID = append(installation.Former, installation.ID), next
+		for _, id := range append([]string{installation.ID}, also...) {
+			if !slices.Contains(installation.Former, id) {
+				installation.Former = append(installation.Former, id)
+			}
+		}
+		installation.ID = next
 		installation.Epoch, installation.Began = installation.Epoch+1, checkpoint
 		// First of all events: the checkpoint is over exactly those before it.
 		if err := b.append(tx, EventRestored, "shell", next, Restored{Checkpoint: checkpoint, Installation: installation.ID, Former: installation.Former}); err != nil {

@@ -76,9 +76,7 @@ func (b *Broker) Learn(ctx context.Context) (unreachable map[TargetRef]error, er
 }
 
 func (b *Broker) learn(ctx context.Context, ref TargetRef, target Target) error {
-	asking, cancel := context.WithTimeout(ctx, providerTimeout)
-	defer cancel()
-	identity, err := target.Issuer.Identify(asking)
+	identity, err := identify(ctx, target)
 	if err != nil {
 		return providerError("asking who it is", ref, err)
 	}

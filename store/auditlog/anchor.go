@@ -23,6 +23,8 @@ type Anchor struct {
 	Height  uint64          `json:"height"` // number of events
 	Root    tlog.Hash       `json:"root"`   // of the tree over them
 	Freezes []broker.Freeze `json:"freezes"`
+	// Installations are the ids, former ones too, under which credentials may live at providers.
+	Installations []string `json:"installations"`
 }
 
 // Anchor gives the anchor of the log as it stands, with the freezes in force.

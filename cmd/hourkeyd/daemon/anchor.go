@@ -98,6 +98,7 @@ func (a *anchorer) write(ctx context.Context) {
 		return
 	}
 	next, err := a.stack.Log.Anchor(ctx, freezes)
+	next.Installations = installations(a.broker.Installation())
 	if err == nil && next.Height == a.last.Height && next.Epoch == a.last.Epoch && len(next.Freezes) == len(a.last.Freezes) {
 		return
 	}
@@ -118,3 +119,6 @@ func (a *anchorer) complain(ctx context.Context, err error) {
 	}
 	a.broken = true
 }
+
+// installations are all ids that a broker answers for.
+func installations(i broker.Installation) []string { return append(slices.Clone(i.Former), i.ID) }

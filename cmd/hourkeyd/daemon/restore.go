@@ -93,7 +93,11 @@ func (o Offline) begin(ctx context.Context, set *config.Set, path string, r *Res
 	if err != nil {
 		return anchor, err
 	}
-	if err := b.Restored(ctx, string(signed)); err != nil {
+	last, err := auditlog.ReadAnchor(set.Server.Anchor) // of the store that is replaced
+	if err != nil && broker.CodeOf(err) != broker.CodeNotFound {
+		return anchor, err
+	}
+	if err := b.Restored(ctx, string(signed), last.Installations...); err != nil {
 		return anchor, err
 	}
 	freezes, err := b.Freezes(ctx)
@@ -101,6 +105,7 @@ func (o Offline) begin(ctx context.Context, set *config.Set, path string, r *Res
 		return anchor, err
 	}
 	anchor, err = stack.Log.Anchor(ctx, freezes)
+	anchor.Installations = installations(b.Installation())
 	r.Installation, r.Events, r.Leases = b.Installation(), anchor.Height, len(open)
 	return anchor, err
 }

@@ -1,0 +1,98 @@
+package broker_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/broker/brokertest"
+)
+
+// The variable behind env:DSN leads elsewhere after a restart: at the wrong provider there is no such
+// credential, and that must not be taken for its end.
+func TestVariableLeadsElsewhereWhileALeaseLives(t *testing.T) {
+	w := brokertest.NewWorld(t)
+	w.MustCollect(w.MustAsk("staging", "db:public.orders:read"))
+	elsewhere := &brokertest.Issuer{ID: "memory:elsewhere", Can: w.Staging.Can}
+	w.Config.Configuration.Targets[broker.TargetRef{Environment: "staging", Target: "db"}] = broker.Target{Binding: "staging/db/1", Issuer: elsewhere}
+	w.Reopen()
+	w.Clock.Advance(30 * time.Minute)
+	w.Sweep(t.Context())
+	if lease := mustLeases(w)[0]; !lease.Open() || len(w.Staging.Live()) != 1 {
+		t.Fatalf("the lease counts as %s, and the credential lives", lease.State)
+	}
+	w.Config.Configuration = w.Configuration()
+	w.Reopen()
+	w.Clock.Advance(time.Minute)
+	w.Sweep(t.Context())
+	if len(w.Staging.Live()) != 0 {
+		t.Fatal("not ended after the variable was put right")
+	}
+}
+
+func TestTargetRenamedWhileALeaseLives(t *testing.T) {
+	w := brokertest.NewWorld(t)
+	w.MustCollect(w.MustAsk("staging", "db:public.orders:read"))
+	targets := w.Config.Configuration.Targets
+	targets[broker.TargetRef{Environment: "staging", Target: "orders-db"}] = broker.Target{Binding: "other", Issuer: w.Staging}
+	delete(targets, broker.TargetRef{Environment: "staging", Target: "db"})
+	w.Reopen()
+	w.Clock.Advance(30 * time.Minute)
+	w.Sweep(t.Context())
+	if live := w.Staging.Live(); len(live) != 0 {
+		t.Fatalf("live: %v", live)
+	}
+}
+
+func TestStartOnAFullDiskStillEnds(t *testing.T) {
+	w := brokertest.NewWorld(t)
+	w.MustCollect(w.MustAsk("staging", "db:public.orders:read"))
+	w.Clock.Advance(30 * time.Minute)
+	w.Store.Fail(errors.New("no space left on device"))
+	w.Reopen()
+	w.Sweep(t.Context())
+	if live := w.Staging.Live(); len(live) != 0 {
+		t.Fatalf("live: %v", live)
+	}
+	_, err := broker.New(t.Context(), func() broker.Config {
+		c := w.Config
+		fresh := &brokertest.Store{}
+		fresh.Fail(errors.New("no space left on device"))
+		c.Store = fresh
+		return c
+	}())
+	if err == nil {
+		t.Fatal("a store that never was opened on a full disk")
+	}
+}
+
+func TestApprovedDeleteIsNotUsedUpByAProviderThatWasDown(t *testing.T) {
+	w := brokertest.NewWorld(t)
+	request := w.MustAsk("staging", "db:public.orders:delete")
+	w.SignAs("bob", broker.ActApprove, request.ID)
+	w.Staging.OnIssue = func(broker.Order) error { return errors.New("connection refused") }
+	_, err := w.Collect(t.Context(), w.Agent, request.ID)
+	w.WantCode(err, broker.CodeUnavailable)
+	w.Staging.OnIssue = nil
+	w.MustCollect(request)
+	_, err = w.Collect(t.Context(), w.Agent, request.ID)
+	w.WantCode(err, broker.CodeExpired)
+	if live := w.Staging.Live(); len(live) != 1 {
+		t.Fatalf("live: %v", live)
+	}
+}
+
+func TestRestoreKnowsTheIdsOfTheTimeBetween(t *testing.T) {
+	w := brokertest.NewWorld(t)
+	if err := w.Restored(t.Context(), "checkpoint", "between0"); err != nil {
+		t.Fatal(err)
+	}
+	w.Staging.Plant("hk-between0-0123456789abcdefghjkmnpqrs")
+	if err := w.SweepOrphans(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if live := w.Staging.Live(); len(live) != 0 {
+		t.Fatalf("live: %v", live)
+	}
+}
