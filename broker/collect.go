@@ -27,11 +27,39 @@ func (b *Broker) Collect(ctx context.Context, caller Caller, id string) ([]Crede
 	if err != nil {
 		return nil, b.recordRefusedCollect(ctx, request, err)
 	}
-	credentials, err := b.issue(ctx, cfg, g)
+	credentials, err := b.issue(ctx, cfg, g, nil)
 	if err != nil {
 		return nil, b.recordRefusedCollect(ctx, request, err)
 	}
 	return credentials, nil
+}
+
+// Take is Submit and, when nothing waits for a human, Collect in the same breath: what was decided a
+// moment ago need not be decided again, and request and lease are written in one transaction. Without
+// credentials and without error the request waits, or was made before with the same Idempotency-Key.
+func (b *Broker) Take(ctx context.Context, ask Ask) (Request, []Credential, error) {
+	cfg := b.Configuration()
+	request, agent, earlier, err := b.consider(ctx, cfg, ask)
+	if err != nil || earlier {
+		return request, nil, err
+	}
+	if request.State != RequestApproved {
+		err = b.update(ctx, b.keep(cfg, &request))
+		request, err = b.orEarlier(ctx, request, err)
+		return request, nil, err
+	}
+	defer b.collects.lock(request.ID)()
+	g := grant{request: request, agent: agent, items: request.Items, expires: request.Created.Add(request.TTL)}
+	credentials, err := b.issue(ctx, cfg, g, b.keep(cfg, &request))
+	if errors.Is(err, errEarlier) {
+		request, err = b.orEarlier(ctx, request, err)
+		return request, nil, err
+	}
+	if err != nil {
+		return Request{}, nil, b.recordRefusedCollect(ctx, request, err)
+	}
+	request.State, request.Collected, request.Expires = RequestCollected, 1, g.expires
+	return request, credentials, nil
 }
 
 // collectable loads the agent's own request and says why it cannot be collected, if so.
@@ -114,19 +142,19 @@ func (b *Broker) replace(ctx context.Context, request Request) error {
 }
 
 // issue is two transactions around the provider calls; see docs/lease.md. One is enough when no issuer
-// calls anybody.
-func (b *Broker) issue(ctx context.Context, cfg *Configuration, g grant) ([]Credential, error) {
+// calls anybody. before, if any, belongs into the first of them.
+func (b *Broker) issue(ctx context.Context, cfg *Configuration, g grant, before func(Tx) error) ([]Credential, error) {
 	leases, targets, local, err := b.plan(cfg, g)
 	if err != nil {
 		return nil, err
 	}
 	if local {
-		return b.issueLocal(ctx, cfg, g, leases, targets)
+		return b.issueLocal(ctx, cfg, g, leases, targets, before)
 	}
 	done := sync.OnceFunc(b.underWay(leases)) // before anybody can read that they are issuing
 	defer done()                              // when an issuer panics, too
 	b.failpoint("issue.intent.before")
-	if err := b.update(ctx, func(tx Tx) error { return b.intend(tx, cfg, g, leases) }); err != nil {
+	if err := b.update(ctx, func(tx Tx) error { return b.intend(tx, cfg, g, leases, before) }); err != nil {
 		return nil, err
 	}
 	b.failpoint("issue.intent.after")
@@ -180,7 +208,12 @@ func (b *Broker) name(lease string) string { return namePrefix(b.Installation().
 func namePrefix(installation string) string { return "hk-" + installation + "-" }
 
 // intend is the first transaction: nothing is issued that was not first recorded (invariants 2 and 8).
-func (b *Broker) intend(tx Tx, cfg *Configuration, g grant, leases []*Lease) error {
+func (b *Broker) intend(tx Tx, cfg *Configuration, g grant, leases []*Lease, before func(Tx) error) error {
+	if before != nil {
+		if err := before(tx); err != nil {
+			return err
+		}
+	}
 	if err := b.stillMay(tx, g); err != nil {
 		return err
 	}
@@ -322,7 +355,7 @@ func (b *Broker) makeLive(tx Tx, g grant, leases []*Lease) error {
 }
 
 // issueLocal commits once: the credential is made of our own keys and calls nobody.
-func (b *Broker) issueLocal(ctx context.Context, cfg *Configuration, g grant, leases []*Lease, targets []Target) ([]Credential, error) {
+func (b *Broker) issueLocal(ctx context.Context, cfg *Configuration, g grant, leases []*Lease, targets []Target, before func(Tx) error) ([]Credential, error) {
 	credentials, err := b.callIssuers(ctx, g, leases, targets)
 	if err != nil {
 		return nil, err
@@ -330,7 +363,7 @@ func (b *Broker) issueLocal(ctx context.Context, cfg *Configuration, g grant, le
 	for _, lease := range leases {
 		lease.State = LeaseLive
 	}
-	if err := b.update(ctx, func(tx Tx) error { return b.intend(tx, cfg, g, leases) }); err != nil {
+	if err := b.update(ctx, func(tx Tx) error { return b.intend(tx, cfg, g, leases, before) }); err != nil {
 		return nil, err
 	}
 	return credentials, nil

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -16,26 +17,50 @@ const (
 // Submit resolves, evaluates, describes and evaluates again. The request it returns is approved (collect
 // it) or pending (humans decide); a denial is an error of CodeDenied whose reasons name the lines.
 func (b *Broker) Submit(ctx context.Context, ask Ask) (Request, error) {
-	ask, err := ask.clean()
-	if err != nil {
-		return Request{}, err
+	cfg := b.Configuration()
+	request, _, earlier, err := b.consider(ctx, cfg, ask)
+	if err != nil || earlier {
+		return request, err
+	}
+	err = b.update(ctx, b.keep(cfg, &request))
+	return b.orEarlier(ctx, request, err)
+}
+
+// orEarlier gives the request that was quicker with the same Idempotency-Key, if that is what err says.
+func (b *Broker) orEarlier(ctx context.Context, request Request, err error) (Request, error) {
+	if !errors.Is(err, errEarlier) {
+		return request, err
+	}
+	var first Request
+	err = b.store.View(ctx, func(r Reader) error { return loadEarlier(r, request, &first) })
+	return first, err
+}
+
+// consider goes the way of a request up to its outcome and dates it; nothing is written but a denial.
+// earlier: the same Idempotency-Key stood for this request before.
+func (b *Broker) consider(ctx context.Context, cfg *Configuration, ask Ask) (request Request, agent Agent, earlier bool, err error) {
+	if ask, err = ask.clean(); err != nil {
+		return request, agent, false, err
 	}
 	if err := b.clockBehind(); err != nil {
-		return Request{}, err
+		return request, agent, false, err
 	}
-	cfg := b.Configuration()
-	agent, earlier, err := b.admit(ctx, ask)
-	if err != nil || earlier != nil {
-		return orZero(earlier), err
+	agent, known, err := b.admit(ctx, ask)
+	if err != nil || known != nil {
+		return orZero(known), agent, known != nil, err
 	}
-	request, err := b.decide(ctx, cfg, agent, ask)
-	if err != nil {
-		return Request{}, b.recordDenial(ctx, ask, agent, err)
+	if request, err = b.decide(ctx, cfg, agent, ask); err != nil {
+		return Request{}, agent, false, b.recordDenial(ctx, ask, agent, err)
 	}
 	if request.ID, err = b.newID(); err != nil {
-		return Request{}, err
+		return Request{}, agent, false, err
 	}
-	return b.keep(ctx, cfg, request)
+	now := b.now()
+	request.Created, request.State, request.Deadline = now, RequestApproved, now.Add(CollectFor)
+	if request.Decision.Outcome != Allow {
+		request.State, request.Deadline = RequestPending, now.Add(PendingFor)
+	}
+	return request, agent, false, nil
 }
 
 func orZero(r *Request) Request {
@@ -138,18 +163,12 @@ func earlierRequest(r Reader, ask Ask) (*Request, error) {
 	if ask.Idempotency == "" {
 		return nil, nil
 	}
-	known := idempotency{Agent: ask.Agent, Value: ask.Idempotency}
-	if found, err := load(r, &known); err != nil || !found {
-		return nil, err
+	first := &Request{}
+	err := loadEarlier(r, Request{Agent: ask.Agent, AgentKey: ask.AgentKey, Idempotency: ask.Idempotency, AskDigest: ask.digest()}, first)
+	if CodeOf(err) == CodeNotFound {
+		return nil, nil
 	}
-	request := Request{ID: known.Request}
-	if err := r.Load(&request); err != nil {
-		return nil, err
-	}
-	if request.AskDigest != ask.digest() || request.AgentKey != ask.AgentKey {
-		return nil, Errorf(CodeConflict, "this Idempotency-Key was used for another request").WithField("idempotency_key").WithNext("use a new key for a new request")
-	}
-	return &request, nil
+	return first, err
 }
 
 // decide is the way of a request up to its outcome: nothing is written. A denial is an error.
@@ -399,50 +418,61 @@ func (c *Configuration) counts(human, owner, environment string) bool {
 	return c.MayReview(human, environment) && (human != owner || c.Environments[environment].OwnerMayReview && !c.Environments[environment].Protected)
 }
 
-// keep writes the decided request, unless the world changed while it was described.
-func (b *Broker) keep(ctx context.Context, cfg *Configuration, request Request) (Request, error) {
-	ask := Ask{Agent: request.Agent, AgentKey: request.AgentKey, Idempotency: request.Idempotency}
-	now := b.now()
-	request.Created, request.State, request.Deadline = now, RequestApproved, now.Add(CollectFor)
-	if request.Decision.Outcome != Allow {
-		request.State, request.Deadline = RequestPending, now.Add(PendingFor)
-	}
-	submitted := requestEvent(request) // outside: transactions run one at a time
-	err := b.update(ctx, func(tx Tx) error {
-		if _, err := activeAgent(tx, request.Agent, request.AgentKey); err != nil {
-			return err
-		}
-		if known := (idempotency{Agent: ask.Agent, Value: ask.Idempotency}); ask.Idempotency != "" {
-			switch found, err := load(tx, &known); {
-			case err != nil:
-				return err
-			case found: // the same key twice at once: the first won
-				first := Request{ID: known.Request}
-				if err := tx.Load(&first); err != nil {
-					return err
-				}
-				if first.AskDigest != request.AskDigest {
-					return Errorf(CodeConflict, "this Idempotency-Key was used for another request").WithField("idempotency_key")
-				}
-				request = first
-				return nil
-			}
-			if err := tx.Save(&idempotency{ask.Agent, ask.Idempotency, request.ID, now.Add(24 * time.Hour)}); err != nil {
-				return err
-			}
-		}
-		if err := b.frozen(tx, request.Agent, request.Task, request.Environments); err != nil {
-			return err
-		}
-		if err := roomForPending(tx, cfg, request); err != nil {
-			return err
-		}
-		if err := tx.Save(&request); err != nil {
+// errEarlier ends a transaction in which the same Idempotency-Key turned out to have been quicker.
+var errEarlier = errors.New("the same Idempotency-Key came before")
+
+// keep gives what writes the decided request, unless the world changed while it was described. What can
+// be prepared is prepared outside: transactions run one at a time.
+func (b *Broker) keep(cfg *Configuration, request *Request) func(Tx) error {
+	submitted := requestEvent(*request)
+	return func(tx Tx) error {
+		if err := b.keepIn(tx, cfg, request); err != nil {
 			return err
 		}
 		return b.append(tx, EventRequestSubmitted, "agent:"+request.Agent, request.ID, submitted)
-	})
-	return request, err
+	}
+}
+
+func (b *Broker) keepIn(tx Tx, cfg *Configuration, request *Request) error {
+	if _, err := activeAgent(tx, request.Agent, request.AgentKey); err != nil {
+		return err
+	}
+	if request.Idempotency != "" {
+		key := &idempotency{Agent: request.Agent, Value: request.Idempotency}
+		switch found, err := load(tx, key); {
+		case err != nil:
+			return err
+		case found:
+			return errEarlier
+		}
+		key.Request, key.Expires = request.ID, request.Created.Add(24*time.Hour)
+		if err := tx.Save(key); err != nil {
+			return err
+		}
+	}
+	if err := b.frozen(tx, request.Agent, request.Task, request.Environments); err != nil {
+		return err
+	}
+	if err := roomForPending(tx, cfg, *request); err != nil {
+		return err
+	}
+	return tx.Save(request)
+}
+
+// loadEarlier finds the request that the same Idempotency-Key stands for; it must be the same ask.
+func loadEarlier(r Reader, request Request, first *Request) error {
+	key := idempotency{Agent: request.Agent, Value: request.Idempotency}
+	if err := r.Load(&key); err != nil {
+		return err
+	}
+	first.ID = key.Request
+	if err := r.Load(first); err != nil {
+		return err
+	}
+	if first.AskDigest != request.AskDigest || first.AgentKey != request.AgentKey {
+		return Errorf(CodeConflict, "this Idempotency-Key was used for another request").WithField("idempotency_key").WithNext("use a new key for a new request")
+	}
+	return nil
 }
 
 // roomForPending keeps one agent from tiring its reviewers.

@@ -30,12 +30,34 @@ func (s *Server) submit(c *call) error {
 	if err != nil {
 		return err
 	}
+	if wish.Collect {
+		return s.take(c, ask)
+	}
 	request, err := s.broker.Submit(c.ctx(), ask)
 	if err != nil {
 		return err
 	}
+	return s.created(c, request, s.wireRequest(request))
+}
+
+// take is submit and, where nothing waits for a human, collect.
+func (s *Server) take(c *call, ask broker.Ask) error {
+	request, credentials, err := s.broker.Take(c.ctx(), ask)
+	if err != nil {
+		return err
+	}
+	if len(credentials) == 0 {
+		return s.created(c, request, s.wireRequest(request))
+	}
+	return s.created(c, request, struct {
+		api.Request
+		Credentials []revealed `json:"credentials"`
+	}{s.wireRequest(request), reveal(credentials)})
+}
+
+func (s *Server) created(c *call, request broker.Request, wire any) error {
 	c.writer.Header().Set("Location", api.PathRequests+"/"+request.ID)
-	return c.answer(http.StatusCreated, s.wireRequest(request))
+	return c.answer(http.StatusCreated, wire)
 }
 
 // askOf is what the authenticated agent asks for: who asks never comes from the body.
@@ -155,13 +177,17 @@ type revealed struct {
 	Expires     time.Time         `json:"expires"`
 }
 
-// collect is the one place in web where a secret is revealed, to the agent that asked, once. Every
-// answer of ours says no-store.
 func (s *Server) collect(c *call) error {
 	credentials, err := s.broker.Collect(c.ctx(), c.caller, c.param("id"))
 	if err != nil {
 		return err
 	}
+	return c.answer(http.StatusOK, map[string]any{"credentials": reveal(credentials)})
+}
+
+// reveal is the one place in web where a secret is revealed, to the agent that asked, once. Every answer
+// of ours says no-store.
+func reveal(credentials []broker.Credential) []revealed {
 	list := make([]revealed, len(credentials))
 	for i, credential := range credentials {
 		values := make(map[string]string, len(credential.Values))
@@ -170,5 +196,5 @@ func (s *Server) collect(c *call) error {
 		}
 		list[i] = revealed{credential.Environment, credential.Target, credential.Lease, broker.Texts(credential.Scopes), values, credential.Expires}
 	}
-	return c.answer(http.StatusOK, map[string]any{"credentials": list})
+	return list
 }

@@ -61,13 +61,18 @@ func (q *ask) complete(getenv func(string) string) error {
 	return nil
 }
 
-// find gives the request that the ask names, or makes it; made tells which.
-func (q *ask) find(ctx context.Context, client *api.Client) (request api.Request, made bool, err error) {
+// find gives the request that the ask names, or makes it; made tells which. With collect, a request that
+// waits for nobody comes with its credentials; no signal stops that half-way, see app.collect.
+func (q *ask) find(ctx context.Context, client *api.Client, collect bool) (request api.Request, made bool, err error) {
 	if q.request != "" {
 		request, err = client.Request(ctx, q.request, 0)
 		return request, false, err
 	}
+	if collect {
+		ctx = context.WithoutCancel(ctx)
+	}
 	request, err = client.Submit(ctx, api.RequestCreate{
+		Collect: collect,
 		Task: q.task, Environments: q.environments, Scopes: q.scopes, TTLSeconds: int64(q.ttl / time.Second), Reason: q.reason,
 	}, api.NewIdempotencyKey())
 	return request, true, err

@@ -52,7 +52,7 @@ func (a *app) credentialEnv(ctx context.Context, q *ask, target string, wait boo
 	if err != nil {
 		return err
 	}
-	request, _, err := q.find(ctx, client)
+	request, _, err := q.find(ctx, client, true)
 	if err != nil {
 		return err
 	}

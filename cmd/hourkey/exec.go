@@ -94,7 +94,7 @@ func (a *app) exec(ctx context.Context, q *ask, target string, args []string) er
 
 // obtain finds or makes the request and waits for humans where they must decide.
 func (a *app) obtain(ctx context.Context, client *api.Client, q *ask) (api.Request, error) {
-	request, made, err := q.find(ctx, client)
+	request, made, err := q.find(ctx, client, true)
 	if err != nil {
 		return request, err
 	}

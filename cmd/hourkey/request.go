@@ -41,7 +41,7 @@ func (a *app) request(ctx context.Context, q *ask, wait bool, limit time.Duratio
 	if err != nil {
 		return err
 	}
-	request, _, err := q.find(ctx, client)
+	request, _, err := q.find(ctx, client, false)
 	if err != nil {
 		return err
 	}

@@ -113,6 +113,7 @@ type RequestCreate struct {
 	Scopes       []string `json:"scopes,omitempty"`      // none: what the task gives
 	TTLSeconds   int64    `json:"ttl_seconds,omitempty"` // 0: what the task says
 	Reason       string   `json:"reason,omitempty"`      // the agent's words: shown to reviewers, never decided on
+	Collect      bool     `json:"collect,omitempty"`     // when nothing waits for a human, the answer holds the credentials
 }
 
 // The states of a request.
@@ -147,6 +148,9 @@ type Request struct {
 	Digest       string    `json:"digest,omitempty"` // while pending: of what a reviewer is shown and signs
 	Collected    int       `json:"collected"`        // times
 	Config       string    `json:"config"`           // hash of the configuration it was decided under
+
+	// Credentials are there only in the answer to a RequestCreate that said Collect, and only once.
+	Credentials []Credential `json:"credentials,omitempty"`
 }
 
 // Item is one target of a request.
