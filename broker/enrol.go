@@ -279,7 +279,21 @@ func (b *Broker) redeemable(r Reader, name string, code Secret) (Invite, error) 
 	case invite.State == InviteInert:
 		return invite, Errorf(CodeForbidden, "this invite waits for %s to sign it", plural(invite.Needs-len(invite.Signed), "operator"))
 	}
-	return invite, nil
+	return invite, b.stillFirst(r, invite)
+}
+
+// stillFirst refuses a first invite, which nobody signs, once somebody has a passkey. The attack: several
+// first invites are made while there is nobody yet, and one is kept for later.
+func (b *Broker) stillFirst(r Reader, invite Invite) error {
+	if invite.Needs > 0 || invite.By != string(CallerSocket) { // signed by operators, or a reset's
+		return nil
+	}
+	passkeys, err := list[Passkey](r, "passkey", "")
+	if err == nil && len(passkeys) > 0 {
+		err = Errorf(CodeForbidden, "this invite was for the first human, and somebody else came first").
+			WithNext("ask for a new one, which operators sign: `hourkeyd human invite %s`", invite.Human)
+	}
+	return err
 }
 
 // AddPasskey consumes the invite and keeps the new passkey.

@@ -172,7 +172,10 @@ func (b *Broker) Freezes(ctx context.Context) ([]Freeze, error) {
 	})
 	freezes := slices.DeleteFunc(stored, func(f Freeze) bool { return !f.inForce(b.now()) })
 	b.held.Range(func(id, held any) bool {
-		if freeze, ok := held.(Freeze); ok && !slices.ContainsFunc(freezes, func(f Freeze) bool { return f.ID() == id }) {
+		freeze := held.(Freeze) //nolint:forcetypeassert // nothing else is held
+		if at := slices.IndexFunc(freezes, func(f Freeze) bool { return f.ID() == id }); at >= 0 {
+			freezes[at] = freeze.lasting(freezes[at], b.now()) // as it will be recorded
+		} else {
 			freezes = append(freezes, freeze)
 		}
 		return true

@@ -204,7 +204,7 @@ func (b *Broker) ResetHuman(ctx context.Context, name string) (invite Invite, co
 }
 
 // void closes every request that could still be collected and removes statements that wait for a
-// signature.
+// signature, and invites.
 func (b *Broker) void(tx Tx) error {
 	requests, err := list[Request](tx, "request", "deadline")
 	if err != nil {
@@ -221,6 +221,15 @@ func (b *Broker) void(tx Tx) error {
 	}
 	for _, ceremony := range ceremonies {
 		if err := tx.Delete(&ceremony); err != nil {
+			return err
+		}
+	}
+	invites, err := list[Invite](tx, "invite", "")
+	if err != nil {
+		return err
+	}
+	for _, invite := range invites { // perhaps signed with the passkey that is reset, or used since the backup
+		if err := tx.Delete(&invite); err != nil {
 			return err
 		}
 	}

@@ -18,16 +18,14 @@ const (
 	reviewer                 // signed in, and reviews in at least one environment
 	operator                 // signed in, with the role operator
 	auditor                  // signed in, with the role auditor
-	socket                   // the broker's own OS user, through the admin socket
 
-	human    = reviewer | operator | auditor
-	anyone   = stranger | agent | human
-	everyone = anyone | socket
+	human  = reviewer | operator | auditor
+	anyone = stranger | agent | human
 )
 
 func (w who) String() string {
 	var names []string
-	for i, name := range []string{"stranger", "agent", "reviewer", "operator", "auditor", "socket"} {
+	for i, name := range []string{"stranger", "agent", "reviewer", "operator", "auditor"} {
 		if w&(1<<i) != 0 {
 			names = append(names, name)
 		}
@@ -63,8 +61,8 @@ const (
 // the broker: an agent its own, a reviewer what names one of the groups.
 //
 // Nothing here approves, lifts a freeze, or confirms a target: those are signed with a passkey, on the
-// pages (human.go). Only PathCredentials lets a secret out, and only an agent may use it: the socket
-// issues nothing.
+// pages (human.go). Only PathCredentials lets a secret out, and only an agent may use it. The admin socket has
+// a table of its own (cmd/hourkeyd/admin).
 func table() []route {
 	return []route{
 		{"POST", api.PathToken, anyone, formBody, quick, (*Server).token},
@@ -77,22 +75,22 @@ func table() []route {
 		{"DELETE", api.PathRequest, agent, noBody, quick, (*Server).cancel},
 		{"POST", api.PathCredentials, agent, noBody, provider, (*Server).collect},
 
-		{"GET", api.PathLeases, agent | human | socket, noBody, quick, (*Server).leases},
+		{"GET", api.PathLeases, agent | human, noBody, quick, (*Server).leases},
 		{"DELETE", api.PathLease, agent, noBody, provider, (*Server).release},
-		{"POST", api.PathLeaseRevoke, operator | socket, noBody, provider, (*Server).revoke},
+		{"POST", api.PathLeaseRevoke, operator, noBody, provider, (*Server).revoke},
 
-		{"GET", api.PathFreeze, human | socket, noBody, quick, (*Server).freezes},
-		{"POST", api.PathFreeze, operator | socket, jsonBody, provider, (*Server).freeze},
+		{"GET", api.PathFreeze, human, noBody, quick, (*Server).freezes},
+		{"POST", api.PathFreeze, operator, jsonBody, provider, (*Server).freeze},
 
 		{"GET", api.PathApprovals, reviewer | auditor, noBody, quick, (*Server).approvals},
-		{"GET", api.PathAudit, auditor | socket, noBody, quick, (*Server).audit},
+		{"GET", api.PathAudit, auditor, noBody, quick, (*Server).audit},
 
-		{"GET", api.PathTokenMetadata, everyone, noBody, quick, (*Server).tokenMetadata},
-		{"GET", api.PathTokenKeys, everyone, noBody, quick, (*Server).tokenKeys},
-		{"GET", api.PathProblems + "{code}", everyone, noBody, quick, (*Server).problem},
-		{"GET", api.PathHealth, everyone, noBody, quick, (*Server).health},
-		{"GET", api.PathReady, everyone, noBody, quick, (*Server).readyPage},
-		{"GET", api.PathMetrics, everyone, noBody, quick, (*Server).metricsPage},
+		{"GET", api.PathTokenMetadata, anyone, noBody, quick, (*Server).tokenMetadata},
+		{"GET", api.PathTokenKeys, anyone, noBody, quick, (*Server).tokenKeys},
+		{"GET", api.PathProblems + "{code}", anyone, noBody, quick, (*Server).problem},
+		{"GET", api.PathHealth, anyone, noBody, quick, (*Server).health},
+		{"GET", api.PathReady, anyone, noBody, quick, (*Server).readyPage},
+		{"GET", api.PathMetrics, anyone, noBody, quick, (*Server).metricsPage},
 	}
 }
 

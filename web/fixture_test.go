@@ -182,11 +182,6 @@ func (x *site) postForm(form url.Values) *answer {
 // do sends one request over TLS from 192.0.2.1, JSON unless change says otherwise.
 func (x *site) do(method, path, body string, change ...func(*http.Request)) *answer {
 	x.Helper()
-	return x.doOn(x.server, method, path, body, change...)
-}
-
-func (x *site) doOn(handler http.Handler, method, path, body string, change ...func(*http.Request)) *answer {
-	x.Helper()
 	var reader io.Reader
 	if body != "" {
 		reader = strings.NewReader(body)
@@ -199,7 +194,7 @@ func (x *site) doOn(handler http.Handler, method, path, body string, change ...f
 		c(r)
 	}
 	w := httptest.NewRecorder()
-	handler.ServeHTTP(w, r)
+	x.server.ServeHTTP(w, r)
 	return &answer{ResponseRecorder: w, t: x, asked: method + " " + path}
 }
 

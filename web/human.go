@@ -113,12 +113,22 @@ func (p *pages) enter(v *visit, line pageRoute) error {
 	if err := fromOwnPage(v.request); err != nil {
 		return err
 	}
-	if line.signedIn {
-		if err := p.recognise(v); err != nil {
-			return err
-		}
+	if err := p.count(v, line); err != nil {
+		return err
 	}
 	return v.check(line.body)
+}
+
+// count counts a call for the human who is signed in, else for the address. The attack: a flood from the
+// human's own machine, or behind the same proxy, that leaves no room to deny.
+func (p *pages) count(v *visit, line pageRoute) error {
+	switch {
+	case line.signedIn:
+		return p.recognise(v)
+	case isSafe(v.request.Method):
+		return nil
+	}
+	return p.charge(v.call, "page")
 }
 
 // fromOwnPage refuses programs, and whatever another site made the browser send. beforePage has compared

@@ -60,7 +60,8 @@ func Listen(ctx context.Context, c ListenConfig) (net.Listener, error) {
 }
 
 // Serve answers on the listener until ctx ends; then calls that wait for a human are answered at once,
-// others get ten seconds to come to their end. handler is the Server itself or Socket().
+// others get ten seconds to come to their end. handler is the
+// Server itself, or what stands around it.
 func (s *Server) Serve(ctx context.Context, listener net.Listener, handler http.Handler) error {
 	server := &http.Server{
 		Handler:           handler,

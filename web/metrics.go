@@ -33,7 +33,7 @@ func (s *Server) newMetrics(registry *prometheus.Registry) (http.Handler, error)
 
 // metricsPage answers only addresses that were named: numbers tell when a broker is watched least.
 func (s *Server) metricsPage(c *call) error {
-	if c.kinds&socket == 0 && !anyContains(s.metricsFrom, c.address) || s.forwarded(c) {
+	if !anyContains(s.metricsFrom, c.address) || s.forwarded(c) {
 		return broker.Errorf(broker.CodeForbidden, "metrics are not for this address")
 	}
 	s.metrics.ServeHTTP(c.writer, c.request)

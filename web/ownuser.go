@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"sync/atomic"
 )
 
 // ownUser notices that an agent runs as the broker's own OS user. Whatever runs so can read the
@@ -14,14 +13,14 @@ import (
 type ownUser struct {
 	uid   int
 	uidOf func(local, remote netip.AddrPort) (uid int, found bool) // of the socket that is bound to local
+	known func() bool                                              // it was seen and recorded already
 	saw   func(context.Context)
-	done  atomic.Bool
 }
 
 // look finds the user of the peer of a call on loopback. Where the system does not tell, it stays
 // unknown: this is a warning and no wall.
 func (o *ownUser) look(r *http.Request) {
-	if o.done.Load() {
+	if o.known() {
 		return
 	}
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
@@ -30,7 +29,7 @@ func (o *ownUser) look(r *http.Request) {
 		return
 	}
 	uid, found := o.uidOf(plainAddr(peer), plainAddr(ours.AddrPort()))
-	if found && uid == o.uid && o.done.CompareAndSwap(false, true) {
+	if found && uid == o.uid {
 		o.saw(context.WithoutCancel(r.Context()))
 	}
 }

@@ -93,7 +93,7 @@ func TestAgentUnderAnotherUser(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			seen := 0
-			o := &ownUser{uid: os.Getuid(), saw: func(context.Context) { seen++ }, uidOf: func(netip.AddrPort, netip.AddrPort) (int, bool) { return c.uid, c.found }}
+			o := &ownUser{uid: os.Getuid(), known: func() bool { return seen > 0 }, saw: func(context.Context) { seen++ }, uidOf: func(netip.AddrPort, netip.AddrPort) (int, bool) { return c.uid, c.found }}
 			o.look(request(c.peer))
 			o.look(request(c.peer))
 			if seen != c.want {

@@ -72,7 +72,9 @@ func (r *readiness) ask(ctx context.Context, now time.Time, look func(context.Co
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.asked.IsZero() || now.Sub(r.asked) >= time.Second || now.Before(r.asked) {
-		r.asked, r.err = now, look(ctx)
+		looking, cancel := context.WithTimeout(context.WithoutCancel(ctx), quick) // others get this answer too: who asks may hang up
+		defer cancel()
+		r.asked, r.err = now, look(looking)
 	}
 	return r.err
 }

@@ -13,9 +13,8 @@ import (
 
 type callKey struct{} // of the call in a request's context
 
-// router builds a handler from the table. identify says who is calling; pages adds the pages, nil for
-// none. A handler that has no pages is the admin socket's, and has only the lines that name the socket.
-func (s *Server) router(identify func(*call, route) error, pages func(*gin.RouterGroup)) http.Handler {
+// router builds the handler from the two tables, the API's and the pages'.
+func (s *Server) router() http.Handler {
 	gin.SetMode(gin.ReleaseMode)
 	engine := gin.New()
 	engine.HandleMethodNotAllowed = true
@@ -23,28 +22,23 @@ func (s *Server) router(identify func(*call, route) error, pages func(*gin.Route
 	engine.ForwardedByClientIP = false // addresses are told by clientAddress alone
 	_ = engine.SetTrustedProxies(nil)
 	for _, line := range table() {
-		if pages == nil && line.may&socket == 0 {
-			continue
-		}
-		engine.Handle(line.method, ginPath(line.path), func(g *gin.Context) { s.run(g, line, identify) })
+		engine.Handle(line.method, ginPath(line.path), func(g *gin.Context) { s.run(g, line) })
 	}
 	engine.NoRoute(s.refuse(broker.Errorf(broker.CodeNotFound, "there is nothing at this path")))
 	engine.NoMethod(s.refuse(broker.Errorf(codeMethod, "this path has another method")))
-	if pages != nil {
-		pages(engine.Group("/", s.beforePage))
-	}
+	s.humanRoutes(engine.Group("/", s.beforePage))
 	return engine
 }
 
 // run is the one gate of the API: who is calling, is it for them, what do they bring, and then the
 // handler, with an end to its time.
-func (s *Server) run(g *gin.Context, line route, identify func(*call, route) error) {
+func (s *Server) run(g *gin.Context, line route) {
 	c := callOf(g)
 	c.gin, c.route = g, line.method+" "+line.path
 	ctx, cancel := context.WithTimeout(c.ctx(), line.lasts)
 	defer cancel()
 	c.request = c.request.WithContext(ctx)
-	if err := s.gate(c, line, identify); err != nil {
+	if err := s.gate(c, line); err != nil {
 		s.fail(c, err)
 		return
 	}
@@ -53,8 +47,8 @@ func (s *Server) run(g *gin.Context, line route, identify func(*call, route) err
 	}
 }
 
-func (s *Server) gate(c *call, line route, identify func(*call, route) error) error {
-	if err := identify(c, line); err != nil {
+func (s *Server) gate(c *call, line route) error {
+	if err := s.who(c, line); err != nil {
 		return err
 	}
 	if c.kinds&line.may == 0 {
@@ -79,36 +73,28 @@ func (s *Server) refuse(err *broker.Error) gin.HandlerFunc {
 	}
 }
 
-// beforePage is the gate of the pages: what changes something comes from our own pages, and guesses are
-// counted. Who may see a page is decided in human.go.
+// beforePage is the gate of the pages: what changes something comes from our own pages. Who may see a
+// page, and for whom it counts, is decided in human.go.
 func (s *Server) beforePage(g *gin.Context) {
 	c := callOf(g)
 	c.gin, c.route = g, g.Request.Method+" "+g.FullPath()
 	ctx, cancel := context.WithTimeout(c.ctx(), provider)
 	defer cancel()
 	g.Request = g.Request.WithContext(ctx)
-	if err := s.admitPage(c); err != nil {
-		s.fail(c, err)
-		g.Abort()
-		return
+	if !isSafe(c.request.Method) {
+		if err := s.sameOrigin(c.request); err != nil {
+			s.fail(c, err)
+			g.Abort()
+			return
+		}
 	}
 	g.Next()
-}
-
-func (s *Server) admitPage(c *call) error {
-	if isSafe(c.request.Method) {
-		return nil
-	}
-	if err := s.charge(c, "page"); err != nil {
-		return err
-	}
-	return s.sameOrigin(c.request)
 }
 
 func callOf(g *gin.Context) *call {
 	c, ok := g.Request.Context().Value(callKey{}).(*call)
 	if !ok {
-		panic("web: the router is reached around Server.serve")
+		panic("web: the router is reached around Server.ServeHTTP")
 	}
 	c.writer = g.Writer
 	return c

@@ -20,12 +20,11 @@ import (
 	"github.com/hourkey/hourkey/web/api"
 )
 
-// serve is around everything: headers, bounds, the log, and the end of a panic. tcp is false for the
-// admin socket, whose peers have no address and whose Host means nothing.
-func (s *Server) serve(w http.ResponseWriter, r *http.Request, next http.Handler, tcp bool) {
+// ServeHTTP is around everything: headers, bounds, the log, and the end of a panic.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := s.now()
 	answer := &answerWriter{ResponseWriter: w}
-	c := &call{writer: answer, id: s.ids.next(), route: "none", oauth: tcp && r.Method == http.MethodPost && r.URL.Path == api.PathToken}
+	c := &call{writer: answer, id: s.ids.next(), route: "none", oauth: r.Method == http.MethodPost && r.URL.Path == api.PathToken}
 	c.request = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
 	maps.Copy(w.Header(), s.headers)
 	defer func() {
@@ -33,20 +32,17 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, next http.Handler
 		s.logCall(c, answer, began)
 	}()
 	c.request.Body = http.MaxBytesReader(w, r.Body, s.limits.Body)
-	if err := s.admit(c, tcp); err != nil {
+	if err := s.admit(c); err != nil {
 		s.fail(c, err)
 		return
 	}
-	next.ServeHTTP(answer, c.request)
+	s.routes.ServeHTTP(answer, c.request)
 }
 
 // admit refuses what needs no look at the path.
-func (s *Server) admit(c *call, tcp bool) error {
+func (s *Server) admit(c *call) error {
 	if c.request.ContentLength > s.limits.Body {
 		return broker.Errorf(codeTooLarge, "the body has more than %d bytes", s.limits.Body)
-	}
-	if !tcp {
-		return nil
 	}
 	client, peer := s.clientAddress(c.request)
 	c.address = client

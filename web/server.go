@@ -33,7 +33,6 @@ type Config struct {
 	// where there is none. nil: there is none anywhere.
 	TargetKeys func(ctx context.Context, environment string) (json.RawMessage, error)
 
-	Hosts          []string             // further values of the Host header that are answered, exactly
 	TrustedProxies []netip.Prefix       // whose X-Forwarded-For is believed
 	MetricsFrom    []netip.Prefix       // who may read /metrics; default: loopback
 	Metrics        *prometheus.Registry // default: a new one
@@ -62,12 +61,12 @@ type Server struct {
 	strangers *limiter // by address, for who is not known yet
 	callers   *limiter // by known caller
 
-	web, socket http.Handler // the same table, for TCP and for the admin socket
-	metrics     http.Handler
-	ready       *readiness
-	ids         *requestIDs
-	waits       *waits
-	own         *ownUser
+	routes  http.Handler // the tables of access.go and human.go
+	metrics http.Handler
+	ready   *readiness
+	ids     *requestIDs
+	waits   *waits
+	own     *ownUser
 
 	stopping chan struct{} // closed when the server begins to stop, so that nothing waits on
 	stopOnce sync.Once
@@ -86,9 +85,6 @@ func New(config Config) (*Server, error) {
 		broker: config.Broker, store: config.Store, verifier: config.Verifier, now: config.Now, log: config.Log,
 		origin: config.Origin, secure: origin.Scheme == "https", hosts: map[string]bool{origin.Host: true},
 		proxies: config.TrustedProxies, metricsFrom: config.MetricsFrom, targetKeys: config.TargetKeys, limits: config.Limits.orDefault(),
-	}
-	for _, host := range config.Hosts {
-		s.hosts[host] = true
 	}
 	if err := s.build(config, origin); err != nil {
 		return nil, err
@@ -120,24 +116,18 @@ func (s *Server) build(config Config, origin *url.URL) (err error) {
 	s.headers = hardened(s.secure)
 	s.strangers = newLimiter(s.limits.StrangerRate, s.limits.StrangerBurst, s.limits.Remembered, s.now)
 	s.callers = newLimiter(s.limits.CallerRate, s.limits.CallerBurst, s.limits.Remembered, s.now)
-	s.own = &ownUser{uid: os.Getuid(), uidOf: peerUID, saw: s.broker.SawOwnUser}
+	s.own = &ownUser{
+		uid: os.Getuid(), uidOf: peerUID, saw: s.broker.SawOwnUser,
+		known: func() bool { return !s.broker.Installation().SameUser.IsZero() },
+	}
 	s.ready, s.waits = &readiness{}, &waits{}
 	s.stopping, s.ids = make(chan struct{}), newRequestIDs()
 	if s.metrics, err = s.newMetrics(config.Metrics); err != nil {
 		return err
 	}
-	s.web = s.router(s.who, s.humanRoutes)
-	admin := s.router(socketCaller, nil)
-	s.socket = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, admin, false) })
+	s.routes = s.router()
 	return nil
 }
-
-// Socket is the handler for the admin socket: the same table, and everybody who can open the socket is
-// the broker's OS user. Serve it on a unix socket that only that user can open, and on nothing else.
-func (s *Server) Socket() http.Handler { return s.socket }
-
-// ServeHTTP answers one request that came over TCP.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.serve(w, r, s.web, true) }
 
 // parseOrigin reads scheme://host[:port] as a browser writes it in the Origin header (RFC 6454).
 func parseOrigin(text string) (*url.URL, error) {

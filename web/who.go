@@ -8,7 +8,7 @@ import (
 	"github.com/hourkey/hourkey/broker"
 )
 
-// who finds out who is calling over TCP, for one line of the table. A line that lets strangers in asks
+// who finds out who is calling, for one line of the table. A line that lets strangers in asks
 // nobody who they are.
 func (s *Server) who(c *call, line route) error {
 	if line.may&stranger != 0 {
@@ -89,12 +89,6 @@ func (s *Server) sameOrigin(r *http.Request) error {
 	if r.Header.Get("Origin") != s.origin {
 		return broker.Errorf(broker.CodeForbidden, "this does not come from a page of %s", s.origin).WithField("Origin")
 	}
-	return nil
-}
-
-// socketCaller is everybody who could open the admin socket.
-func socketCaller(c *call, _ route) error {
-	c.caller, c.kinds = broker.Caller{Kind: broker.CallerSocket}, socket
 	return nil
 }
 

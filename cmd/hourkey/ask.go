@@ -73,7 +73,7 @@ func (q *ask) find(ctx context.Context, client *api.Client, collect bool) (reque
 	}
 	request, err = client.Submit(ctx, api.RequestCreate{
 		Collect: collect,
-		Task: q.task, Environments: q.environments, Scopes: q.scopes, TTLSeconds: int64(q.ttl / time.Second), Reason: q.reason,
+		Task:    q.task, Environments: q.environments, Scopes: q.scopes, TTLSeconds: int64(q.ttl / time.Second), Reason: q.reason,
 	}, api.NewIdempotencyKey())
 	return request, true, err
 }

@@ -41,6 +41,9 @@ func (m *Main) reloadCommand() *cobra.Command {
 				for _, line := range done.Wider {
 					_, _ = fmt.Fprintf(w, "  wider: %s\n", line)
 				}
+				for _, setting := range done.Restart {
+					_, _ = fmt.Fprintf(w, "  not yet: %s changed, which only a new start takes\n", setting)
+				}
 			})
 		},
 	}

@@ -212,24 +212,32 @@ func (s *Server) validate(wrong wrongly) error {
 	return s.validateOrigin(wrong, port)
 }
 
+// usualPorts are those that a URL of the scheme has without saying so.
+var usualPorts = map[string]string{"http": "80", "https": "443"}
+
 func (s *Server) validateOrigin(wrong wrongly, port string) error {
 	if s.Origin == "" {
 		scheme := "http"
 		if s.TLSCert != "" {
 			scheme = "https"
 		}
-		s.Origin = scheme + "://" + net.JoinHostPort("localhost", port)
+		s.Origin = scheme + "://localhost"
+		if port != usualPorts[scheme] {
+			s.Origin += ":" + port
+		}
 	}
 	u, err := url.Parse(s.Origin)
 	if err != nil || u.Host == "" || u.Scheme+"://"+u.Host != s.Origin || strings.ToLower(s.Origin) != s.Origin {
 		return wrong("origin", "expected scheme://host or scheme://host:port in lower case, nothing after it")
 	}
+	if port := u.Port(); port != "" && port == usualPorts[u.Scheme] { // RFC 6454 section 6.2: browsers leave it out, and all is compared as text
+		return wrong("origin", "browsers leave the port %s out: write %s://%s", port, u.Scheme, u.Hostname())
+	}
 	// WebAuthn level 3, section 5.1.2: a relying party is a domain, and the page a secure context.
 	if _, err := netip.ParseAddr(u.Hostname()); err == nil {
 		return wrong("origin", "a passkey needs a host name, not an address: use localhost or a name")
 	}
-	local := u.Hostname() == "localhost" || strings.HasSuffix(u.Hostname(), ".localhost")
-	if u.Scheme != "https" && (u.Scheme != "http" || !local) {
+	if u.Scheme != "https" && (u.Scheme != "http" || u.Hostname() != "localhost") {
 		return wrong("origin", "expected https://, or http://localhost for one machine: a browser has passkeys nowhere else")
 	}
 	return nil

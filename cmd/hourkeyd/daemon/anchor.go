@@ -52,7 +52,7 @@ func (p past) freezeBy(ctx context.Context, b *broker.Broker, now time.Time) err
 		return err
 	}
 	for _, freeze := range freezes {
-		known := slices.ContainsFunc(inForce, func(f broker.Freeze) bool { return f.ID() == freeze.ID() })
+		known := slices.ContainsFunc(inForce, func(f broker.Freeze) bool { return f.ID() == freeze.ID() && lastsAsLong(f, freeze) })
 		if known || !freeze.Until.IsZero() && now.After(freeze.Until) {
 			continue
 		}
@@ -61,6 +61,12 @@ func (p past) freezeBy(ctx context.Context, b *broker.Broker, now time.Time) err
 		}
 	}
 	return nil
+}
+
+// lastsAsLong tells whether f ends no sooner than other. The attack: an older copy of the store that was
+// itself frozen, for a while, and would thaw by itself.
+func lastsAsLong(f, other broker.Freeze) bool {
+	return f.Until.IsZero() || !other.Until.IsZero() && !f.Until.Before(other.Until)
 }
 
 const anchorEvery = time.Second
@@ -99,7 +105,7 @@ func (a *anchorer) write(ctx context.Context) {
 	}
 	next, err := a.stack.Log.Anchor(ctx, freezes)
 	next.Installations = installations(a.broker.Installation())
-	if err == nil && next.Height == a.last.Height && next.Epoch == a.last.Epoch && len(next.Freezes) == len(a.last.Freezes) {
+	if err == nil && next.Height == a.last.Height && next.Epoch == a.last.Epoch && slices.Equal(next.Freezes, a.last.Freezes) {
 		return
 	}
 	if err == nil {

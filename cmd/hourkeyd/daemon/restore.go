@@ -42,6 +42,10 @@ func (o Offline) Restore(ctx context.Context, from string) (r Restored, err erro
 	if err := o.restorable(set.Server); err != nil {
 		return r, err
 	}
+	// Passkeys are in it: who could write the backup could name the reviewers.
+	if err := o.Guard.Check(from); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return r, err
+	}
 	place := filepath.Join(set.Server.Data, StoreName)
 	unlock, err := lock(place)
 	if err != nil {
