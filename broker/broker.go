@@ -39,6 +39,7 @@ type Broker struct {
 	installation  atomic.Pointer[Installation]
 	opened        time.Time // when New was called
 
+	asked     sync.Map   // TargetRef → struct{}: asked who it is since the start or the last reload
 	changed   broadcast  // wakes who awaits a request
 	collects  keyed      // request id → one collect at a time
 	endings   keyed      // lease id → one ending at a time

@@ -92,6 +92,7 @@ func (b *Broker) Reload(ctx context.Context, caller Caller, next *Configuration,
 		}
 	}
 	b.configuration.Store(next)
+	b.asked.Clear()
 	return nil
 }
 

@@ -12,7 +12,8 @@ func (b *Broker) pinned(ctx context.Context, cfg *Configuration, ref TargetRef, 
 	if err != nil {
 		return err
 	}
-	if pin == nil || pin.Seen.ID != identity { // an operator must see at once what there is to confirm
+	_, asked := b.asked.Load(ref)
+	if !asked || pin == nil || pin.Seen.ID != identity { // what was confirmed before a start or reload may lead elsewhere now
 		if err := b.learn(ctx, ref, target); err != nil {
 			return err
 		}
@@ -84,9 +85,17 @@ func (b *Broker) learn(ctx context.Context, ref TargetRef, target Target) error 
 		return Errorf(CodeInternal, "%s gave no identity", ref)
 	}
 	known, _, err := b.pins(ctx, ref)
-	if err != nil || known != nil && known.Seen == identity {
-		return err
+	if err == nil && (known == nil || known.Seen != identity) {
+		err = b.relearn(ctx, ref, target, identity)
 	}
+	if err == nil {
+		b.asked.Store(ref, struct{}{})
+	}
+	return err
+}
+
+// relearn records an identity that is new or changed.
+func (b *Broker) relearn(ctx context.Context, ref TargetRef, target Target, identity Identity) error {
 	return b.update(ctx, func(tx Tx) error {
 		pin := Pin{Environment: ref.Environment, Target: ref.Target}
 		found, err := load(tx, &pin)

@@ -104,6 +104,7 @@ func (i *Issuer) walls(a *audited) []broker.WallFact {
 	facts = append(facts,
 		broker.WallFact{Stops: "login after the end", Wall: broker.WallNative, How: "VALID UNTIL, by the server's clock"},
 		broker.WallFact{Stops: "an open session after the TTL", Wall: broker.WallWeak, How: "the broker terminates it when the lease ends: not while no broker runs"},
+		broker.WallFact{Stops: "messages and advisory locks", Wall: broker.WallNone, How: "every role may LISTEN, NOTIFY and take any advisory lock of the database, the application's too"},
 		broker.WallFact{Stops: "large objects of its own", Wall: broker.WallNone, How: "every role may make them; they go to " + i.config.Settings.Owner + " at the end"},
 	)
 	if parts := follow(a.seen, a.grants).partitions(); len(parts) > 0 {
@@ -118,9 +119,12 @@ func (i *Issuer) walls(a *audited) []broker.WallFact {
 	return facts
 }
 
+// The size wants a lock that others can hold (LOCK TABLE): it is not waited for. The setting ends with the statement.
 const factsSQL = `
-SELECT c.oid, pg_total_relation_size(c.oid), c.reltuples::float8
-FROM pg_class c WHERE c.oid = ANY ($1::oid[])`
+SELECT c.oid, c.size, c.rows
+FROM (SELECT set_config('lock_timeout', '200ms', true) AS wait OFFSET 0) AS s, LATERAL (
+	SELECT c.oid, pg_total_relation_size(c.oid) AS size, c.reltuples::float8 AS rows
+	FROM pg_class c WHERE c.oid = ANY ($1::oid[]) AND s.wait IS NOT NULL OFFSET 0) AS c`
 
 // facts gives size and estimated rows of what is granted, for the reviewer's eyes.
 func (i *Issuer) facts(ctx context.Context, on rowsQuerier, a *audited) ([]broker.Fact, error) {
@@ -150,6 +154,9 @@ func (i *Issuer) facts(ctx context.Context, on rowsQuerier, a *audited) ([]broke
 		if text := texts[g.resource()]; text != "" {
 			facts = append(facts, broker.Fact{About: g.resource(), Text: text, At: i.config.Now().UTC()})
 		}
+	}
+	if stateOf(rows.Err()) == stateLockNotAvailable {
+		return []broker.Fact{{About: a.grants[0].resource(), Text: "sizes not known: somebody holds a lock on a table", At: i.config.Now().UTC()}}, nil
 	}
 	return facts, rows.Err()
 }

@@ -113,7 +113,7 @@ func (r route) configure(u *url.URL, query url.Values) (route, error) {
 	}
 	config.RuntimeParams = map[string]string{
 		"application_name": "hourkey", "search_path": "pg_catalog", "row_security": "on",
-		"statement_timeout": "30000", "lock_timeout": "10000", "idle_in_transaction_session_timeout": "30000",
+		"statement_timeout": "30000", "lock_timeout": "10000", "idle_in_transaction_session_timeout": "30000", "idle_session_timeout": "0",
 		// The audit is one large statement: planned once for each connection, and never compiled.
 		"plan_cache_mode": "force_generic_plan", "jit": "off",
 	}

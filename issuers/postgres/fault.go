@@ -19,6 +19,7 @@ const (
 	stateDuplicateObject     = "42710"
 	stateUndefinedObject     = "42704"
 	stateDependentsExist     = "2BP01"
+	stateLockNotAvailable    = "55P03"
 	stateInternal            = "XX000"
 	stateSerialization       = "40001"
 	stateDeadlock            = "40P01"

@@ -91,6 +91,7 @@ func (i *Issuer) grantable(scope broker.Scope) error {
 // match finds what a scope's resource stands for.
 func (s *snapshot) match(scope broker.Scope) ([]relation, error) {
 	var found []relation
+	names := map[string]bool{}
 	for _, r := range s.Relations {
 		if !r.Wanted || !scope.Resource.Covers(broker.Resource(r.resource())) || (scope.Resource.IsPrefix() && !r.isTable()) {
 			continue
@@ -99,12 +100,13 @@ func (s *snapshot) match(scope broker.Scope) ([]relation, error) {
 			return nil, broker.Errorf(broker.CodeInvalid, "scope %s: the table %q has a name with a star or a character that cannot be seen: no reviewer could tell what is asked", scope, r.resource()).
 				WithField("scope").WithNext("rename the table, or ask for others by name")
 		}
-		if slices.ContainsFunc(found, func(other relation) bool { return other.resource() == r.resource() }) {
+		if names[r.resource()] {
 			return nil, broker.Errorf(broker.CodeInvalid, "scope %s: two tables are called %s, because of a dot in a schema's or a table's name", scope, r.resource()).WithField("scope")
 		}
 		if err := s.kindAllows(scope, r); err != nil {
 			return nil, err
 		}
+		names[r.resource()] = true
 		found = append(found, r)
 	}
 	if len(found) == 0 {

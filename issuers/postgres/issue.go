@@ -13,12 +13,9 @@ import (
 )
 
 // issueTries is how often a transaction is tried that another session's GRANT disturbed.
-const issueTries = 5
+const issueTries = 12
 
-// grantLock is the advisory lock under which the privileges of this database change. Two leases that are
-// granted the same table at once would otherwise meet "tuple concurrently updated". The key is the same for
-// every broker: PostgreSQL keeps advisory locks apart by database.
-const grantLock = 0x686f75726b6579 // "hourkey"
+const tryPause = 5 * time.Millisecond
 
 // handle is what Revoke needs beside the name: with the role gone, its sessions are known by its oid alone.
 type handle struct {
@@ -42,6 +39,7 @@ func (i *Issuer) Issue(ctx context.Context, order broker.Order) (broker.Credenti
 	if err != nil {
 		return broker.Credential{}, nil, i.fault("issuing", err)
 	}
+	i.ending.keepOne(ctx, order.Expires.Add(keptAfter))
 	keep, err := json.Marshal(handle{created})
 	if err != nil {
 		return broker.Credential{}, nil, i.fault("issuing", err)
@@ -63,6 +61,15 @@ func (i *Issuer) create(ctx context.Context, order broker.Order, verifier string
 		if err == nil || try == issueTries || !isPassing(err) {
 			return created, err
 		}
+		pause(ctx, try)
+	}
+}
+
+// pause lets another session's change of privileges go first, a little longer at each try.
+func pause(ctx context.Context, try int) {
+	select {
+	case <-time.After(time.Duration(try) * tryPause):
+	case <-ctx.Done():
 	}
 }
 
@@ -85,13 +92,21 @@ func (i *Issuer) createOnce(ctx context.Context, conn *pgx.Conn, order broker.Or
 		return 0, err
 	}
 	as := role{name: quote(order.Name), verifier: literal(verifier), until: literal(until)}
+	unlock, err := i.turn.take(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer unlock()
 	if err := i.at(pointIssueCreate, func() error {
 		created, err = i.createAndGrant(ctx, tx, order.Name, i.statements(a.seen, a.grants, as))
 		return err
 	}); err != nil {
 		return 0, err
 	}
-	return created, i.at(pointIssueCommit, func() error { return tx.Commit(ctx) })
+	if err := i.at(pointIssueCommit, func() error { return tx.Commit(ctx) }); err != nil {
+		return 0, err
+	}
+	return created, nil
 }
 
 // validUntil gives the end of logins by the server's clock: what is left of the order's time is counted from
@@ -104,10 +119,9 @@ func (i *Issuer) validUntil(serverNow time.Time, order broker.Order) (string, er
 	return serverNow.Add(left).UTC().Format("2006-01-02 15:04:05.999999+00"), nil
 }
 
-// createAndGrant sends all statements in one round trip, under the lock, which the commit gives back.
+// createAndGrant sends all statements in one round trip.
 func (i *Issuer) createAndGrant(ctx context.Context, tx pgx.Tx, name string, statements []string) (oid, error) {
-	script := fmt.Sprintf("SELECT pg_advisory_xact_lock(%d);\n%s;\nSELECT oid FROM pg_roles WHERE rolname = %s",
-		grantLock, strings.Join(statements, ";\n"), literal(name))
+	script := fmt.Sprintf("%s;\nSELECT oid FROM pg_roles WHERE rolname = %s", strings.Join(statements, ";\n"), literal(name))
 	results, err := tx.Conn().PgConn().Exec(ctx, script).ReadAll()
 	if err != nil {
 		if stateOf(err) == stateDuplicateObject {

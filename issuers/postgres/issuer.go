@@ -71,6 +71,8 @@ type Issuer struct {
 	config Config
 	route  route
 	pool   *pool
+	ending *pool // for Revoke and List alone: who asks must not hold up who ends
+	turn   turn  // privileges change under it
 
 	probing chan struct{} // held by who reads or renews probes
 	probes  probes        // what was found out over connections of their own, kept for a minute
@@ -105,7 +107,7 @@ func New(config Config) (*Issuer, error) {
 	if config.Random == nil {
 		config.Random = rand.Reader
 	}
-	return &Issuer{config: config, route: route, pool: newPool(route.admin, poolSize, config.Now), probing: make(chan struct{}, 1)}, nil
+	return &Issuer{config: config, route: route, pool: newPool(route.admin, poolSize, config.Now), ending: newPool(route.admin, endingSize, config.Now), turn: make(turn, 1), probing: make(chan struct{}, 1)}, nil
 }
 
 func (s Settings) check() error {
@@ -117,7 +119,7 @@ func (s Settings) check() error {
 			return invalid("accept", "has an entry without object or why: reviewers are shown both")
 		}
 		if !isAcceptable(accept.Object) {
-			return invalid("accept", "names "+accept.Object+", which cannot be accepted: a lease could not be issued, or not be ended")
+			return invalid("accept", "names "+accept.Object+", which cannot be accepted: a lease could not be issued, or not be ended, or would leave the owner's rights behind")
 		}
 		if slices.ContainsFunc(s.Accept[:at], func(other Accept) bool { return other.Object == accept.Object }) {
 			return invalid("accept", "names "+accept.Object+" twice")
@@ -130,6 +132,7 @@ func (s Settings) check() error {
 // end by themselves after a minute.
 func (i *Issuer) Close() error {
 	i.pool.close()
+	i.ending.close()
 	return nil
 }
 
@@ -160,11 +163,11 @@ func (i *Issuer) shown(seen *snapshot) string {
 // the whole server: a role that was given CONNECT on another database is that target's to list, one that was given it
 // nowhere is everybody's.
 func (i *Issuer) List(ctx context.Context, prefix string) ([]string, error) {
-	conn, err := i.pool.acquire(ctx)
+	conn, err := i.ending.acquire(ctx)
 	if err != nil {
 		return nil, i.fault("connecting", err)
 	}
-	defer i.pool.release(conn)
+	defer i.ending.release(conn)
 	rows, err := conn.Query(ctx, listSQL, prefix)
 	if err != nil {
 		return nil, i.fault("listing roles", err)

@@ -11,9 +11,11 @@ import (
 
 const (
 	poolSize   = 8
-	idleFor    = time.Minute     // an idle connection is closed after this
-	freshFor   = time.Second     // one that was used less than this ago is taken without asking whether it still works
-	closeWait  = 2 * time.Second // for a polite goodbye to the server
+	endingSize = 4
+	keptAfter  = 10 * time.Minute // a connection is kept for a lease's end this long after it should have ended
+	idleFor    = time.Minute      // an idle connection is closed after this
+	freshFor   = time.Second      // one that was used less than this ago is taken without asking whether it still works
+	closeWait  = 2 * time.Second  // for a polite goodbye to the server
 	dialWithin = 10 * time.Second
 )
 
@@ -29,6 +31,22 @@ type pool struct {
 	mu     sync.Mutex
 	idle   []*idleConn // the last one was used last
 	closed bool
+	keep   time.Time // until then the last idle connection stays: leases can take every other one of the server
+}
+
+// turn is held by the one who changes privileges. Two leases that are granted the same table at once would meet "tuple
+// concurrently updated", which is tried again, but not for ever. It is no lock of PostgreSQL: every role of a
+// database can take any advisory lock, and a lease would hold up all others' ends by it.
+type turn chan struct{}
+
+// take waits for the turn and gives what hands it on.
+func (t turn) take(ctx context.Context) (func(), error) {
+	select {
+	case t <- struct{}{}:
+		return func() { <-t }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 type idleConn struct {
@@ -107,8 +125,30 @@ func (p *pool) release(conn *pgx.Conn) {
 	p.idle = append(p.idle, kept)
 }
 
+// keepOne keeps one connection open until the given time, by the broker's clock; it makes one where there is none. That
+// it fails is for the end to meet: a lease is not refused for it.
+func (p *pool) keepOne(ctx context.Context, until time.Time) {
+	p.mu.Lock()
+	if until.After(p.keep) {
+		p.keep = until
+	}
+	empty := len(p.idle) == 0 && len(p.slots) == 0
+	p.mu.Unlock()
+	if !empty {
+		return
+	}
+	if conn, err := p.acquire(ctx); err == nil {
+		p.release(conn)
+	}
+}
+
 func (p *pool) drop(old *idleConn) {
 	p.mu.Lock()
+	if len(p.idle) == 1 && p.idle[0] == old && p.now().Before(p.keep) {
+		old.timer.Reset(idleFor)
+		p.mu.Unlock()
+		return
+	}
 	for at, conn := range p.idle {
 		if conn == old {
 			p.idle = append(p.idle[:at], p.idle[at+1:]...)

@@ -70,14 +70,18 @@ func (i *Issuer) probe(ctx context.Context, seen *snapshot, fresh bool) (probes,
 	return probes{proved: i.probes.proved, databases: append([]otherDatabase(nil), i.probes.databases...)}, ctx.Err()
 }
 
-// holdsSQL counts what is not PostgreSQL's own, nor a harmless part of an extension.
+// holdsSQL counts what is not PostgreSQL's own, nor a harmless part of an extension, nor what any lease can make there: one
+// could stop every broker's issuing on this server. Large objects count when they are open.
 const holdsSQL = `
 SELECT
 	(SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 		WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
 			AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')),
-	(SELECT count(*) FROM pg_proc WHERE prosecdef)
-		+ (SELECT count(*) FROM pg_foreign_server) + (SELECT count(*) FROM pg_largeobject_metadata)`
+	(SELECT count(*) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE p.prosecdef AND n.nspname !~ '^pg_temp_')
+		+ (SELECT count(*) FROM pg_foreign_server)
+		+ (SELECT count(*) FROM pg_namespace WHERE nspname !~ '^pg_(temp|toast)' AND has_schema_privilege('public', oid, 'CREATE'))
+		+ (SELECT count(*) FROM pg_largeobject_metadata l, aclexplode(l.lomacl) a
+			WHERE l.lomacl IS NOT NULL AND a.grantee = 0 AND pg_get_userbyid(l.lomowner) !~ '^hk-[a-z0-9-]+$')`
 
 // lookInto tells whether another database is provably empty. One that cannot be looked into is not.
 func (i *Issuer) lookInto(ctx context.Context, name string) otherDatabase {

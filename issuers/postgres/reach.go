@@ -47,10 +47,7 @@ type reach struct {
 
 // follow computes the closure: it ends because effects only grow.
 func follow(seen *snapshot, grants []grant) *reach {
-	r := &reach{seen: seen, granted: map[oid]broker.Actions{}, names: map[oid]relation{}, effects: map[oid]effect{}}
-	for _, relation := range seen.Relations {
-		r.names[relation.OID] = relation
-	}
+	r := &reach{seen: seen, granted: map[oid]broker.Actions{}, names: seen.byOID, effects: map[oid]effect{}}
 	for _, g := range grants {
 		r.granted[g.OID] = g.actions
 		r.effects[g.OID] = effectsOf(g.actions)
@@ -88,7 +85,8 @@ func (r *reach) cascaded(edge reference) effect {
 	if from&updates != 0 && isCascade(edge.Update) {
 		e |= updates | asOwner
 	}
-	if from&deletes != 0 {
+	// A row that an UPDATE moves to another partition is deleted from this one, for a key that refers to this one by itself.
+	if from&(deletes|moves) != 0 {
 		switch edge.Delete {
 		case "c":
 			e |= deletes | asOwner
@@ -118,7 +116,7 @@ func (r *reach) cascades() []broker.Finding {
 		if e&deletes != 0 {
 			needs |= broker.Delete
 		}
-		if needs == 0 || needs.IsSubsetOf(r.granted[edge.From]) {
+		if needs == 0 || needs.IsSubsetOf(r.granted[edge.From]|r.granted[edge.Top]) {
 			continue
 		}
 		table := relation{Schema: edge.Schema, Name: edge.Table}

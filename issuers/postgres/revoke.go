@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	endTries  = 5                     // transactions that a late session, or another session's GRANT, disturbed
+	endTries  = 12                    // transactions that a late session, or another session's GRANT, disturbed
 	endWithin = 10 * time.Second      // for the lease's sessions to go away
 	endPause  = 10 * time.Millisecond // between two looks
 )
@@ -29,11 +29,11 @@ func (i *Issuer) Revoke(ctx context.Context, name string, keep broker.Handle) er
 	if !isLeaseName(name) {
 		return i.badName(name)
 	}
-	conn, err := i.pool.acquire(ctx)
+	conn, err := i.ending.acquire(ctx)
 	if err != nil {
 		return i.fault("connecting", err)
 	}
-	defer i.pool.release(conn)
+	defer i.ending.release(conn)
 	e := &ending{Issuer: i, conn: conn, name: name}
 	_ = json.Unmarshal(keep, &e.handle) // a handle that cannot be read must not stop the end: the name is enough
 	if err := e.run(ctx); err != nil {
@@ -58,8 +58,8 @@ func (e *ending) run(ctx context.Context) error {
 	if !there {
 		return e.verify(ctx)
 	}
-	if err := e.statement(ctx, pointRevokeNoLogin, "ALTER ROLE "+quote(e.name)+" NOLOGIN"); err != nil && stateOf(err) != stateUndefinedObject {
-		return err
+	if err := e.noLogin(ctx); err != nil && stateOf(err) != stateUndefinedObject {
+		return errors.Join(err, e.takeBack(ctx))
 	}
 	for try := 1; ; try++ {
 		if err = e.attempt(ctx); err == nil {
@@ -69,14 +69,32 @@ func (e *ending) run(ctx context.Context) error {
 		if !again || try == endTries || ctx.Err() != nil {
 			return err
 		}
+		pause(ctx, try)
 	}
 }
 
-// attempt is one try of everything after NOLOGIN.
+// noLogin stops new logins. The lease can hold its own row of pg_authid locked, by an ALTER ROLE … PASSWORD that it
+// does not commit, or prepares: then its sessions and its prepared transactions go first, in the same breath.
+func (e *ending) noLogin(ctx context.Context) error {
+	alter := "SET LOCAL lock_timeout = '1s'; ALTER ROLE " + quote(e.name) + " NOLOGIN"
+	kick := fmt.Sprintf("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usesysid = %d; ", e.handle.OID)
+	err := e.script(ctx, pointRevokeNoLogin, alter)
+	for try := 1; try < endTries && (stateOf(err) == stateLockNotAvailable || isPassing(err)); try++ {
+		if err := e.rollBackPrepared(ctx); err != nil {
+			return err
+		}
+		err = e.script(ctx, pointRevokeNoLogin, kick+alter)
+	}
+	return err
+}
+
+// attempt is one try of everything after NOLOGIN. Whatever of it fails, the grants are taken back by themselves: a
+// session that cannot be ended (a function of dblink that waits for another server hears no signal), or a role that cannot
+// be dropped, is left with nothing.
 func (e *ending) attempt(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{e.terminate, e.rollBackPrepared, e.elsewhere, e.drop} {
 		if err := step(ctx); err != nil {
-			return err
+			return errors.Join(err, e.takeBack(ctx))
 		}
 	}
 	return nil
@@ -131,8 +149,15 @@ func (e *ending) rollBackPrepared(ctx context.Context) error {
 		return err
 	}
 	for _, p := range list {
-		script := []string{"SET ROLE " + quote(e.name), "ROLLBACK PREPARED " + literal(p.GID), "RESET ROLE"}
-		if err := e.at(pointRevokePrepared, func() error { return e.in(ctx, p.Database, script...) }); err != nil {
+		if err := e.at(pointRevokePrepared, func() error {
+			return e.in(ctx, p.Database, func(ctx context.Context, conn *pgx.Conn) error {
+				if _, err := conn.Exec(ctx, "SET ROLE "+quote(e.name)); err != nil {
+					return err
+				}
+				_, err := conn.Exec(ctx, "ROLLBACK PREPARED "+literal(p.GID))
+				return err
+			})
+		}); err != nil {
 			return err
 		}
 	}
@@ -153,19 +178,45 @@ WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = $1 AND d.datname <> 
 		return err
 	}
 	for _, database := range databases {
-		if err := e.at(pointRevokeElsewhere, func() error { return e.in(ctx, database, e.give()...) }); err != nil {
+		if err := e.at(pointRevokeElsewhere, func() error { return e.in(ctx, database, e.give) }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// give hands what the role owns to the owner, and takes every privilege from it.
-func (e *ending) give() []string {
-	return []string{
-		fmt.Sprintf("REASSIGN OWNED BY %s TO %s", quote(e.name), quote(e.config.Settings.Owner)),
-		"DROP OWNED BY " + quote(e.name),
+// openedSQL gives what takes back the privileges that the role $1 gave to others on its large objects. They would go to
+// the owner with the object, and one for PUBLIC would look like a missing wall to every later audit.
+const openedSQL = `
+SELECT format('REVOKE ALL ON LARGE OBJECT %s FROM %s', string_agg(DISTINCT l.oid::text, ', '), CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END)
+FROM pg_largeobject_metadata l, aclexplode(l.lomacl) a
+WHERE l.lomowner = $1 AND l.lomacl IS NOT NULL AND a.grantee <> l.lomowner
+GROUP BY a.grantee`
+
+// give hands what the role owns in this database to the owner, closed to everybody else, and takes every privilege from it.
+func (e *ending) give(ctx context.Context, conn *pgx.Conn) error {
+	statements, err := e.statementsOf(ctx, conn, openedSQL, uint32(e.handle.OID))
+	if err != nil {
+		return err
 	}
+	return runAll(ctx, conn, append(statements,
+		fmt.Sprintf("REASSIGN OWNED BY %s TO %s", quote(e.name), quote(e.config.Settings.Owner)),
+		"DROP OWNED BY "+quote(e.name)))
+}
+
+// statementsOf asks for SQL.
+func (e *ending) statementsOf(ctx context.Context, conn *pgx.Conn, query string, args ...any) ([]string, error) {
+	rows, err := conn.Query(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
+}
+
+// runAll runs statements in one round trip, all or none.
+func runAll(ctx context.Context, conn *pgx.Conn, statements []string) error {
+	_, err := conn.PgConn().Exec(ctx, strings.Join(statements, ";\n")).ReadAll()
+	return err
 }
 
 // grantsSQL gives a REVOKE for each grant to the role $1 (named $2) in this database, with exactly the privileges
@@ -193,48 +244,55 @@ SELECT format('REVOKE %s ON %s FROM %I', string_agg(privilege_type, ', '), what,
 // revokeGrants takes back what Issue granted, as it was granted. DROP OWNED alone does not: it revokes every
 // kind of privilege at once, as the one role among the admin's that could grant them all (the owner), and
 // leaves what the admin login granted by its own grant option.
-func (e *ending) revokeGrants(ctx context.Context, tx pgx.Tx) error {
-	rows, err := tx.Query(ctx, grantsSQL, uint32(e.handle.OID), e.name)
-	if err != nil {
+func (e *ending) revokeGrants(ctx context.Context) error {
+	statements, err := e.statementsOf(ctx, e.conn, grantsSQL, uint32(e.handle.OID), e.name)
+	if err != nil || len(statements) == 0 {
 		return err
 	}
-	statements, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return err
-	}
-	_, err = tx.Conn().PgConn().Exec(ctx, strings.Join(append(statements, e.give()...), ";\n")).ReadAll()
-	return err
+	return runAll(ctx, e.conn, statements)
 }
 
-// in runs statements in a database over a connection of its own.
-func (e *ending) in(ctx context.Context, database string, statements ...string) error {
+// takeBack takes back the grants and nothing else, for an end that cannot be completed now.
+func (e *ending) takeBack(ctx context.Context) error {
+	unlock, err := e.turn.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return e.revokeGrants(ctx)
+}
+
+// in does something in a database over a connection of its own.
+func (e *ending) in(ctx context.Context, database string, do func(context.Context, *pgx.Conn) error) error {
 	conn, err := dial(ctx, e.route.other(database))
 	if err != nil {
 		return err
 	}
 	defer shut(conn)
-	for _, statement := range statements {
-		if _, err := conn.Exec(ctx, statement); err != nil {
-			return err
-		}
-	}
-	return nil
+	return do(ctx, conn)
 }
 
 // drop gives back and drops in one transaction, which it rolls back if a session has appeared meanwhile.
 func (e *ending) drop(ctx context.Context) error {
+	unlock, err := e.turn.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	var tx pgx.Tx
 	if err := e.at(pointRevokeBegin, func() (err error) { tx, err = e.conn.Begin(ctx); return err }); err != nil {
 		return err
 	}
 	defer rollBack(tx)
-	if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", grantLock); err != nil {
-		return err
-	}
-	if err := e.at(pointRevokeReassign, func() error { return e.revokeGrants(ctx, tx) }); err != nil {
+	if err := e.at(pointRevokeReassign, func() error {
+		if err := e.revokeGrants(ctx); err != nil {
+			return err
+		}
+		return e.give(ctx, e.conn)
+	}); err != nil {
 		return e.goneIf(err)
 	}
-	if err := e.statement(ctx, pointRevokeDrop, "DROP ROLE "+quote(e.name)); err != nil {
+	if err := e.script(ctx, pointRevokeDrop, "DROP ROLE "+quote(e.name)); err != nil {
 		return e.goneIf(err)
 	}
 	if err := e.at(pointRevokeSessions, func() error { return e.noSessions(ctx, tx, "true") }); err != nil {
@@ -288,9 +346,6 @@ func (e *ending) verify(ctx context.Context) error {
 	})
 }
 
-func (e *ending) statement(ctx context.Context, point, sql string) error {
-	return e.at(point, func() error {
-		_, err := e.conn.Exec(ctx, sql)
-		return err
-	})
+func (e *ending) script(ctx context.Context, point, sql string) error {
+	return e.at(point, func() error { return runAll(ctx, e.conn, []string{sql}) })
 }

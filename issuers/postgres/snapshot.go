@@ -54,6 +54,8 @@ type snapshot struct {
 	Wrappers      []string       `json:"wrappers"`
 	Defaults      []string       `json:"defaults"` // roles whose future tables PUBLIC gets rights on
 	LargeObjects  bool           `json:"large_objects"`
+
+	byOID map[oid]relation // of Relations
 }
 
 // admin is what the admin login is and may do.
@@ -111,6 +113,7 @@ type reference struct {
 	From       oid    `json:"from"`   // … changes this one
 	Update     string `json:"update"` // pg_constraint.confupdtype: c cascade, n set null, d set default
 	Delete     string `json:"delete"`
+	Top        oid    `json:"top"` // the referring table, at the top of its partitions
 	Name       string `json:"name"`
 	Schema     string `json:"schema"` // of the referring table, at the top of its partitions
 	Table      string `json:"table"`
@@ -135,6 +138,7 @@ type function struct {
 	Name    string `json:"name"` // quoted, with its arguments
 	Schema  string `json:"schema"`
 	Usage   bool   `json:"usage"`   // PUBLIC may use the schema
+	Used    bool   `json:"used"`    // something else than a trigger calls it, for which nobody names the schema
 	Definer bool   `json:"definer"` // false: a system function that is closed by default
 }
 
@@ -184,6 +188,10 @@ func look(ctx context.Context, on querier, scopes []broker.Scope, owner string) 
 	}
 	if seen.System == "" || seen.DatabaseOID == 0 || seen.Now.IsZero() {
 		return nil, fmt.Errorf("reading the wall audit: the server did not say who it is")
+	}
+	seen.byOID = make(map[oid]relation, len(seen.Relations))
+	for _, r := range seen.Relations {
+		seen.byOID[r.OID] = r
 	}
 	return &seen, nil
 }

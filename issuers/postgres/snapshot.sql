@@ -90,7 +90,7 @@ SELECT json_build_object(
 		FROM pg_inherits i JOIN reached r ON r.oid = i.inhparent),
 	'references', (SELECT coalesce(json_agg(json_build_object(
 			'to', k.confrelid, 'from', k.conrelid, 'update', k.confupdtype, 'delete', k.confdeltype,
-			'name', top.conname, 'schema', n.nspname, 'table', c.relname, 'definition', pg_get_constraintdef(top.oid))), '[]')
+			'top', top.conrelid, 'name', top.conname, 'schema', n.nspname, 'table', c.relname, 'definition', pg_get_constraintdef(top.oid))), '[]')
 		FROM pg_constraint k JOIN reached r ON r.oid = k.confrelid
 			-- A partition has a copy of its table's constraint; the one at the top is what a person knows.
 			CROSS JOIN LATERAL (
@@ -121,7 +121,11 @@ SELECT json_build_object(
 		WHERE nspname !~ '^pg_(temp|toast)' AND has_schema_privilege('public', oid, 'CREATE')),
 	'functions', (SELECT coalesce(json_agg(json_build_object(
 			'name', format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)), 'schema', n.nspname,
-			'usage', has_schema_privilege('public', n.oid, 'USAGE'), 'definer', p.prosecdef) ORDER BY n.nspname, p.proname, p.oid), '[]')
+			'usage', has_schema_privilege('public', n.oid, 'USAGE'), 'definer', p.prosecdef,
+			-- A default, a constraint, an operator … calls it without naming its schema. Triggers are judged by themselves.
+			'used', n.nspname !~ '^pg_temp_' AND EXISTS (SELECT FROM pg_depend d
+				WHERE d.refclassid = 'pg_proc'::regclass AND d.refobjid = p.oid AND d.deptype IN ('n', 'a', 'i')
+					AND d.classid NOT IN ('pg_trigger'::regclass, 'pg_event_trigger'::regclass))) ORDER BY n.nspname, p.proname, p.oid), '[]')
 		FROM open JOIN pg_proc p ON p.oid = open.oid JOIN pg_namespace n ON n.oid = p.pronamespace),
 	'event_triggers', (SELECT coalesce(json_agg(json_build_object('name', e.evtname,
 			'function', format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid))) ORDER BY e.evtname), '[]')
@@ -142,7 +146,9 @@ SELECT json_build_object(
 		FROM pg_foreign_data_wrapper WHERE has_foreign_data_wrapper_privilege('public', oid, 'USAGE')),
 	'defaults', (SELECT coalesce(json_agg(DISTINCT pg_get_userbyid(d.defaclrole)), '[]')
 		FROM pg_default_acl d, aclexplode(d.defaclacl) a
-		WHERE a.grantee = 0 AND d.defaclobjtype IN ('r', 'S', 'n')),
+		-- What a lease opens of its own (see large_objects as well) is no wall of others, and must not stop them.
+		WHERE a.grantee = 0 AND d.defaclobjtype IN ('r', 'S', 'n') AND pg_get_userbyid(d.defaclrole) !~ '^hk-[a-z0-9-]+$'),
 	'large_objects', current_setting('lo_compat_privileges')::bool
-		OR EXISTS (SELECT FROM pg_largeobject_metadata l, aclexplode(l.lomacl) a WHERE l.lomacl IS NOT NULL AND a.grantee = 0)
+		OR EXISTS (SELECT FROM pg_largeobject_metadata l, aclexplode(l.lomacl) a WHERE l.lomacl IS NOT NULL AND a.grantee = 0
+			AND pg_get_userbyid(l.lomowner) !~ '^hk-[a-z0-9-]+$')
 )

@@ -14,21 +14,23 @@ import (
 // beside floor. Bars: ratio at least 0.6 for 64; for one, p50 at most one fsync and 1 ms (over-fsync-ms).
 func BenchmarkJWT(b *testing.B) {
 	for _, agents := range []int{64, 1} {
-		b.Run(fmt.Sprintf("agents=%d", agents), func(b *testing.B) { benchJWT(b, agents) })
+		for _, calls := range []int{1, 2} {
+			b.Run(fmt.Sprintf("agents=%d/calls=%d", agents, calls), func(b *testing.B) { benchJWT(b, agents, calls) })
+		}
 	}
 }
 
-func benchJWT(b *testing.B, agents int) {
+func benchJWT(b *testing.B, agents, calls int) {
 	w := newWorld(b, jwtTarget, agents)
-	calls, committed := w.calls(jwtTarget)
-	f := newFloor(b, calls)
+	plans, committed := w.calls(jwtTarget, calls)
+	f := newFloor(b, plans)
 	disk := newDisk(b, committed)
 	waits := &measured{name: "fsync"}
 	perTurn := 20 * agents
 	if agents == 1 {
 		perTurn = 400
 	}
-	mine, _ := inTurns(b, agents, perTurn, w.requestToCredential(w.at, nil), f.requestToCredential(b, agents, w.ask(w.at)), func() {
+	mine, _ := inTurns(b, agents, perTurn, w.requestToCredential(w.at, calls, nil), f.requestToCredential(b, agents, w.ask(w.at)), func() {
 		if agents == 1 {
 			waits.add(takeTurn(b, 1, perTurn, disk))
 		}
@@ -41,14 +43,14 @@ func benchJWT(b *testing.B, agents int) {
 }
 
 // calls records one way, and gives what each of its HTTP calls committed and the sum of the bytes.
-func (w *world) calls(at target) (calls []plan, committed int) {
+func (w *world) calls(at target, n int) (calls []plan, committed int) {
 	w.Helper()
 	var lease string
-	go1 := w.requestToCredential(at, func(_ int, id string) { lease = id })
+	go1 := w.requestToCredential(at, n, func(_ int, id string) { lease = id })
 	w.must(go1(0)) // what happens only once happens now
 	wrote := w.recorder.record(func() { w.must(go1(0)) })
-	if len(wrote) != 2 {
-		w.Fatalf("%d transactions were recorded; want one for submit and one for collect", len(wrote))
+	if len(wrote) != n {
+		w.Fatalf("%d transactions were recorded; want one for each of %d calls", len(wrote), n)
 	}
 	request := requestOf(wrote[0])
 	for _, transaction := range wrote {
@@ -97,11 +99,14 @@ func (f *floor) requestToCredential(tb testing.TB, workers int, ask string) way 
 	var last atomic.Int64
 	return func(worker int) error {
 		id := fmt.Sprintf("%026d", last.Add(1)) // sorts by time, as the broker's do
-		if _, err := client.post(f.origin+"/0/"+id, tokens[worker], ask); err != nil {
-			return err
+		body := ask
+		for call := range f.calls {
+			if _, err := client.post(fmt.Sprintf("%s/%d/%s", f.origin, call, id), tokens[worker], body); err != nil {
+				return err
+			}
+			body = ""
 		}
-		_, err := client.post(f.origin+"/1/"+id, tokens[worker], "")
-		return err
+		return nil
 	}
 }
 

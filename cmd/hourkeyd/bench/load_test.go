@@ -57,9 +57,13 @@ func cut(raw []byte, before string) string {
 	return string(text)
 }
 
-// requestToCredential is submit and collect. Each lease goes to got, unless that is nil.
-func (w *world) requestToCredential(at target, got func(worker int, lease string)) way {
+// requestToCredential asks and collects: in one call, as exec does, or in two, as who waits for a human
+// does. Each lease goes to got, unless that is nil.
+func (w *world) requestToCredential(at target, calls int, got func(worker int, lease string)) way {
 	client, ask := newCaller(len(w.agents)), w.ask(at)
+	if calls == 1 {
+		ask = strings.TrimSuffix(ask, "}") + `,"collect":true}`
+	}
 	return func(worker int) error {
 		token := w.agents[worker].token
 		answer, err := client.post(w.origin+api.PathRequests, token, ask)
@@ -67,9 +71,10 @@ func (w *world) requestToCredential(at target, got func(worker int, lease string
 			return err
 		}
 		id := cut(answer, `"id":"`)
-		answer, err = client.post(w.origin+strings.Replace(api.PathCredentials, "{id}", id, 1), token, "")
-		if err != nil {
-			return err
+		if calls == 2 {
+			if answer, err = client.post(w.origin+strings.Replace(api.PathCredentials, "{id}", id, 1), token, ""); err != nil {
+				return err
+			}
 		}
 		lease := cut(answer, `"lease":"`)
 		if id == "" || lease == "" {

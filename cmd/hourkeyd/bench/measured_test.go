@@ -122,7 +122,7 @@ func BenchmarkMemory(b *testing.B) {
 	for b.Loop() {
 		b.ReportMetric(resident(b), "idle-rss-MB")
 		b.ReportMetric(heap(), "idle-heap-MB")
-		load := takeTurn(b, len(w.agents), requests, w.requestToCredential(w.at, nil))
+		load := takeTurn(b, len(w.agents), requests, w.requestToCredential(w.at, 2, nil))
 		b.ReportMetric(resident(b), "after-rss-MB")
 		b.ReportMetric(heap(), "after-heap-MB")
 		b.ReportMetric(requests/load.elapsed.Seconds(), "requests/s")

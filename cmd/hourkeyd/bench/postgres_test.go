@@ -30,15 +30,17 @@ import (
 func BenchmarkPostgres(b *testing.B) {
 	server := pgtest.Start(b)
 	for _, agents := range []int{1, 64} {
-		b.Run(fmt.Sprintf("agents=%d", agents), func(b *testing.B) { benchPostgres(b, server, agents) })
+		for _, calls := range []int{1, 2} {
+			b.Run(fmt.Sprintf("agents=%d/calls=%d", agents, calls), func(b *testing.B) { benchPostgres(b, server, agents, calls) })
+		}
 	}
 }
 
-func benchPostgres(b *testing.B, server *pgtest.Server, agents int) {
-	w := newWorld(b, newDatabase(b, server, fmt.Sprintf("ours_%d", agents)), agents)
+func benchPostgres(b *testing.B, server *pgtest.Server, agents, calls int) {
+	w := newWorld(b, newDatabase(b, server, fmt.Sprintf("ours_%d_%d", agents, calls)), agents)
 	got := leases{of: w.agents}
-	ours := w.requestToCredential(w.at, got.add)
-	f := newPGFloor(b, server, fmt.Sprintf("floor_%d", agents), w.native())
+	ours := w.requestToCredential(w.at, calls, got.add)
+	f := newPGFloor(b, server, fmt.Sprintf("floor_%d_%d", agents, calls), w.native())
 	audits := &measured{name: "audit"}
 	perTurn := 30
 	if agents > 1 {

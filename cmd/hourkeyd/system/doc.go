@@ -1,0 +1,17 @@
+// Package system attacks the real thing: hourkeyd as it is built, its files, its store on a disk, its
+// pages and its API over loopback, and a real PostgreSQL behind it. It holds tests alone, each named
+// after its attack:
+//
+//	go test ./cmd/hourkeyd/system
+//	go test -tags failpoint -run CrashAtEveryStep ./cmd/hourkeyd/system
+//
+// It owns: an installation like the README's, in a folder of its own, with two environments that are two
+// databases of one server, a human with a software passkey and an enrolled agent; the processes that it
+// started, which it ends by their ids.
+//
+// It does not know: how anything is done inside. What a test believes comes from the API, the admin
+// socket, the exported log, the files, or PostgreSQL's own catalogue.
+//
+// It needs PostgreSQL 15 or newer (Debian: apt-get install postgresql). Without it the tests are skipped,
+// unless HOURKEY_TEST_ALL=1, with which they fail.
+package system
