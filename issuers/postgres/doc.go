@@ -22,7 +22,8 @@
 //
 // # The admin login
 //
-// It is not a superuser. A superuser makes it, in the target's database (AdminSQL prints this with the real
+// It is not a superuser, but CREATEROLE comes close to one on PostgreSQL 15, where it may give itself the
+// roles that run programs on the server: guard its DSN accordingly. A superuser makes it, in the target's database (AdminSQL prints this with the real
 // names; check --live tests each permission and prints what is missing):
 //
 //	CREATE ROLE hourkey_admin LOGIN CREATEROLE PASSWORD '…';
@@ -31,8 +32,8 @@
 //	GRANT USAGE ON SCHEMA public TO hourkey_admin WITH GRANT OPTION;
 //	REVOKE CONNECT, TEMPORARY ON DATABASE orders FROM PUBLIC;
 //
-// and the last line for every other database of the server. Membership in the owner of the tables lets it grant on them and gives the lease's leftovers to the
-// owner at the end. It becomes a member of each lease's role, which is what terminating its sessions and DROP
+// and the last line for every other database of the server. Membership in the owner of the tables lets it
+// grant on them and gives the lease's leftovers to the owner at the end. It becomes a member of each lease's role, which is what terminating its sessions and DROP
 // OWNED want; PostgreSQL 16 and newer do the same by their finer rules, through ROLE CURRENT_USER.
 //
 // # How surely a lease ends
