@@ -163,10 +163,6 @@ func (m *model) collect(t *rapid.T) {
 	case m.handed[id] > 0 && all.NeedsHuman():
 		t.Fatal("shown twice")
 	}
-	if m.handed[id] > 0 {
-	}
-	if all.NeedsHuman() {
-	}
 	m.handed[id]++
 }
 

@@ -44,13 +44,13 @@ func (b *Broker) Take(ctx context.Context, ask Ask) (Request, []Credential, erro
 		return request, nil, err
 	}
 	if request.State != RequestApproved {
-		err = b.update(ctx, b.keep(cfg, &request))
+		err = b.keep(ctx, cfg, &request)
 		request, err = b.orEarlier(ctx, request, err)
 		return request, nil, err
 	}
 	defer b.collects.lock(request.ID)()
 	g := grant{request: request, agent: agent, items: request.Items, expires: request.Created.Add(request.TTL)}
-	credentials, err := b.issue(ctx, cfg, g, b.keep(cfg, &request))
+	credentials, err := b.issue(ctx, cfg, g, b.enter(cfg, &request))
 	if errors.Is(err, errEarlier) {
 		request, err = b.orEarlier(ctx, request, err)
 		return request, nil, err
@@ -142,7 +142,8 @@ func (b *Broker) replace(ctx context.Context, request Request) error {
 }
 
 // issue is two transactions around the provider calls; see docs/lease.md. One is enough when no issuer
-// calls anybody. before, if any, belongs into the first of them.
+// calls anybody. before, if any, comes first in the first of them, instead of the look whether the request
+// is unchanged.
 func (b *Broker) issue(ctx context.Context, cfg *Configuration, g grant, before func(Tx) error) ([]Credential, error) {
 	leases, targets, local, err := b.plan(cfg, g)
 	if err != nil {
@@ -209,20 +210,11 @@ func namePrefix(installation string) string { return "hk-" + installation + "-" 
 
 // intend is the first transaction: nothing is issued that was not first recorded (invariants 2 and 8).
 func (b *Broker) intend(tx Tx, cfg *Configuration, g grant, leases []*Lease, before func(Tx) error) error {
-	if before != nil {
-		if err := before(tx); err != nil {
-			return err
-		}
+	if before == nil {
+		before = func(tx Tx) error { return b.unchanged(tx, g.request) }
 	}
-	if err := b.stillMay(tx, g); err != nil {
+	if err := errors.Join(b.stillDecided(g), before(tx)); err != nil {
 		return err
-	}
-	stored := progress{ID: g.request.ID}
-	if err := tx.Load(&stored); err != nil {
-		return err
-	}
-	if stored.State != g.request.State || stored.Collected != g.request.Collected {
-		return Errorf(CodeConflict, "the request changed while it was collected").WithNext("try again")
 	}
 	now := g.request
 	if err := roomForLeases(tx, cfg, g.request.Agent, len(leases)); err != nil {
@@ -248,18 +240,35 @@ func (b *Broker) intend(tx Tx, cfg *Configuration, g grant, leases []*Lease, bef
 	return nil
 }
 
-// stillMay is checked in both transactions: agent, freeze and clock.
-func (b *Broker) stillMay(r Reader, g grant) error {
-	if err := b.clockBehind(); err != nil {
+// unchanged says that nobody was quicker, and that agent and freezes are as they must be.
+func (b *Broker) unchanged(r Reader, request Request) error {
+	stored := progress{ID: request.ID}
+	if err := r.Load(&stored); err != nil {
 		return err
 	}
-	if _, err := activeAgent(r, g.request.Agent, g.request.AgentKey); err != nil {
+	if stored.State != request.State || stored.Collected != request.Collected {
+		return Errorf(CodeConflict, "the request changed while it was collected").WithNext("try again")
+	}
+	return b.agentMay(r, request)
+}
+
+// agentMay is checked in every transaction of issuing.
+func (b *Broker) agentMay(r Reader, request Request) error {
+	if _, err := activeAgent(r, request.Agent, request.AgentKey); err != nil {
+		return err
+	}
+	return b.frozen(r, request.Agent, request.Task, request.Environments)
+}
+
+// stillDecided is too: the clock, and what the decision was made under.
+func (b *Broker) stillDecided(g grant) error {
+	if err := b.clockBehind(); err != nil {
 		return err
 	}
 	if b.Configuration().Hash != g.request.Config {
 		return stale("the configuration changed while this was collected")
 	}
-	return b.frozen(r, g.request.Agent, g.request.Task, g.request.Environments)
+	return nil
 }
 
 func roomForLeases(r Reader, cfg *Configuration, agent string, more int) error {
@@ -328,7 +337,7 @@ func (b *Broker) callIssuer(ctx context.Context, g grant, item Item, lease *Leas
 
 // makeLive is the second transaction. It refuses when the world changed during the provider call.
 func (b *Broker) makeLive(tx Tx, g grant, leases []*Lease) error {
-	if err := b.stillMay(tx, g); err != nil {
+	if err := errors.Join(b.stillDecided(g), b.agentMay(tx, g.request)); err != nil {
 		return err
 	}
 	for _, lease := range leases {

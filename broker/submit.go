@@ -22,7 +22,7 @@ func (b *Broker) Submit(ctx context.Context, ask Ask) (Request, error) {
 	if err != nil || earlier {
 		return request, err
 	}
-	err = b.update(ctx, b.keep(cfg, &request))
+	err = b.keep(ctx, cfg, &request)
 	return b.orEarlier(ctx, request, err)
 }
 
@@ -421,20 +421,31 @@ func (c *Configuration) counts(human, owner, environment string) bool {
 // errEarlier ends a transaction in which the same Idempotency-Key turned out to have been quicker.
 var errEarlier = errors.New("the same Idempotency-Key came before")
 
-// keep gives what writes the decided request, unless the world changed while it was described. What can
-// be prepared is prepared outside: transactions run one at a time.
-func (b *Broker) keep(cfg *Configuration, request *Request) func(Tx) error {
+// keep writes the decided request, unless the world changed while it was described.
+func (b *Broker) keep(ctx context.Context, cfg *Configuration, request *Request) error {
+	enter := b.enter(cfg, request)
+	return b.update(ctx, func(tx Tx) error {
+		if err := enter(tx); err != nil {
+			return err
+		}
+		return tx.Save(request)
+	})
+}
+
+// enter gives what lets a new request into the store: all but the record itself, which the caller saves as
+// it then stands. What can be prepared is prepared outside: transactions run one at a time.
+func (b *Broker) enter(cfg *Configuration, request *Request) func(Tx) error {
 	submitted := requestEvent(*request)
 	return func(tx Tx) error {
-		if err := b.keepIn(tx, cfg, request); err != nil {
+		if err := b.mayEnter(tx, cfg, request); err != nil {
 			return err
 		}
 		return b.append(tx, EventRequestSubmitted, "agent:"+request.Agent, request.ID, submitted)
 	}
 }
 
-func (b *Broker) keepIn(tx Tx, cfg *Configuration, request *Request) error {
-	if _, err := activeAgent(tx, request.Agent, request.AgentKey); err != nil {
+func (b *Broker) mayEnter(tx Tx, cfg *Configuration, request *Request) error {
+	if err := b.agentMay(tx, *request); err != nil {
 		return err
 	}
 	if request.Idempotency != "" {
@@ -450,13 +461,7 @@ func (b *Broker) keepIn(tx Tx, cfg *Configuration, request *Request) error {
 			return err
 		}
 	}
-	if err := b.frozen(tx, request.Agent, request.Task, request.Environments); err != nil {
-		return err
-	}
-	if err := roomForPending(tx, cfg, *request); err != nil {
-		return err
-	}
-	return tx.Save(request)
+	return roomForPending(tx, cfg, *request)
 }
 
 // loadEarlier finds the request that the same Idempotency-Key stands for; it must be the same ask.

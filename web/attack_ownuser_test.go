@@ -26,7 +26,7 @@ func TestAgentUnderTheBrokersOwnUserIsRecordedOnceTheStoreCanBeWritten(t *testin
 	ask()
 	x.Store.Fail(nil)
 	ask()
-	if x.Broker.Installation().SameUser.IsZero() {
+	if x.Installation().SameUser.IsZero() {
 		t.Error("the broker promises what it cannot keep")
 	}
 }

@@ -38,7 +38,12 @@ func TestOddRequestsAreRefused(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- x.server.Serve(ctx, listener, x.server) }()
-	defer func() { stop(); <-ended }()
+	defer func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
 	host := "Host: " + here + "\r\n"
 	for name, c := range map[string]struct{ text, want string }{
 		"another host in an absolute target": {"GET http://evil.example/healthz HTTP/1.1\r\n" + host + "\r\n", "421"},
