@@ -2,9 +2,7 @@ package broker
 
 import (
 	"context"
-	"errors"
 	"slices"
-	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -24,16 +22,6 @@ func (b *Broker) Submit(ctx context.Context, ask Ask) (Request, error) {
 	}
 	err = b.keep(ctx, cfg, &request)
 	return b.orEarlier(ctx, request, err)
-}
-
-// orEarlier gives the request that was quicker with the same Idempotency-Key, if that is what err says.
-func (b *Broker) orEarlier(ctx context.Context, request Request, err error) (Request, error) {
-	if !errors.Is(err, errEarlier) {
-		return request, err
-	}
-	var first Request
-	err = b.store.View(ctx, func(r Reader) error { return loadEarlier(r, request, &first) })
-	return first, err
 }
 
 // consider goes the way of a request up to its outcome and dates it; nothing is written but a denial.
@@ -145,32 +133,6 @@ func activeAgent(r Reader, name, key string) (Agent, error) {
 	return agent, nil
 }
 
-// idempotency remembers what an Idempotency-Key stood for.
-type idempotency struct {
-	Agent   string    `json:"agent"`
-	Value   string    `json:"value"`
-	Request string    `json:"request"`
-	Expires time.Time `json:"expires"`
-}
-
-// Meta places them by agent and key, and by when they can be forgotten.
-func (i *idempotency) Meta() Meta {
-	return Meta{Kind: "idempotency", Key: i.Agent + "\x00" + i.Value, Format: 1, Index: []Entry{{Name: "expires", Order: order(i.Expires)}}}
-}
-
-// earlierRequest finds what the same key stood for; the same key for another ask is a mistake.
-func earlierRequest(r Reader, ask Ask) (*Request, error) {
-	if ask.Idempotency == "" {
-		return nil, nil
-	}
-	first := &Request{}
-	err := loadEarlier(r, Request{Agent: ask.Agent, AgentKey: ask.AgentKey, Idempotency: ask.Idempotency, AskDigest: ask.digest()}, first)
-	if CodeOf(err) == CodeNotFound {
-		return nil, nil
-	}
-	return first, err
-}
-
 // decide is the way of a request up to its outcome: nothing is written. A denial is an error.
 func (b *Broker) decide(ctx context.Context, cfg *Configuration, agent Agent, ask Ask) (Request, error) {
 	resolution, err := cfg.Policy.Resolve(ask)
@@ -215,126 +177,6 @@ func (b *Broker) evaluate(cfg *Configuration, agent Agent, task, environment, ta
 	return decision
 }
 
-// describeItem asks the issuer what it would issue, checks that answer, and evaluates it.
-func (b *Broker) describeItem(ctx context.Context, cfg *Configuration, agent Agent, request *Request, item *Item) error {
-	description, err := b.describe(ctx, cfg, *item, item.Asked, request.TTL)
-	if err != nil {
-		return err
-	}
-	if err := description.reachesOnly(request.Environments, item.Environment, item.Target); err != nil {
-		return err
-	}
-	decision := b.evaluate(cfg, agent, request.Task, item.Environment, item.Target, description.Scopes, true)
-	if decision.Outcome == Deny {
-		return denied(decision)
-	}
-	item.Facts, description.Facts = description.Facts, nil
-	item.Description = description
-	request.TTL = min(request.TTL, description.TTL)
-	request.decided(decision, item.environments()...)
-	return nil
-}
-
-// reachesOnly refuses what reaches an environment that the request does not name (invariant 4).
-func (d Description) reachesOnly(named []string, environment, target string) error {
-	for _, reached := range d.Reaches {
-		if !slices.Contains(named, reached) {
-			return Errorf(CodeDenied, "%s; the request does not name %s (invariant 4)", orElse(strings.Join(d.Elsewhere, "; "), target+" also reaches "+reached), reached).
-				WithNext("leave that resource out, or ask for both: --environment %s --environment %s", environment, reached)
-		}
-	}
-	return nil
-}
-
-// decided adds what the policy said of one item; the worse answer counts.
-func (r *Request) decided(decision Decision, environments ...string) {
-	r.Decision.Outcome = Worse(r.Decision.Outcome, decision.Outcome)
-	for _, reason := range decision.Reasons {
-		if !slices.Contains(r.Decision.Reasons, reason) {
-			r.Decision.Reasons = append(r.Decision.Reasons, reason)
-		}
-	}
-	if decision.Outcome == Escalate {
-		for _, environment := range environments {
-			r.need(environment, 1)
-		}
-	}
-}
-
-// providerTimeout bounds one call of an issuer.
-const providerTimeout = 30 * time.Second
-
-// describe asks the issuer and holds its answer to what the broker promises of every description.
-func (b *Broker) describe(ctx context.Context, cfg *Configuration, item Item, scopes []Scope, ttl time.Duration) (Description, error) {
-	ref := TargetRef{item.Environment, item.Target}
-	target, known := cfg.Targets[ref]
-	if !known {
-		return Description{}, Errorf(CodeDenied, "environment %s has no target %s", item.Environment, item.Target)
-	}
-	ctx, cancel := context.WithTimeout(ctx, providerTimeout)
-	defer cancel()
-	capabilities := target.Issuer.Capabilities()
-	if ttl < capabilities.TTLFloor {
-		return Description{}, Errorf(CodeInvalid, "ttl %s is shorter than %s can make it: at least %s", ttl, ref, capabilities.TTLFloor).WithField("ttl")
-	}
-	if capabilities.TTLMax > 0 {
-		ttl = min(ttl, capabilities.TTLMax)
-	}
-	description, err := target.Issuer.Describe(ctx, Wish{Scopes: scopes, TTL: ttl})
-	if err != nil {
-		return Description{}, providerError("describing", ref, err)
-	}
-	description.Scopes = Normalize(description.Scopes)
-	if description.TTL > ttl {
-		return Description{}, Errorf(CodeInvalid, "ttl %s is shorter than %s can make it: at least %s", ttl, ref, description.TTL).WithField("ttl")
-	}
-	if slices.ContainsFunc(description.Scopes, func(s Scope) bool { return !utf8.ValidString(string(s.Resource)) }) {
-		return Description{}, Errorf(CodeInternal, "%s has a name that is not UTF-8: nobody could be shown it, and its digest would be another's", ref)
-	}
-	if len(description.Scopes) == 0 || description.TTL <= 0 || !coversAsked(description.Scopes, scopes) {
-		return Description{}, Errorf(CodeInternal, "the description of %s is smaller than what was asked: nothing is issued", ref)
-	}
-	if len(description.Reaches) == 0 {
-		description.Reaches = []string{item.Environment}
-	}
-	slices.Sort(description.Reaches)
-	return description, b.pinned(ctx, cfg, ref, target, description.Identity)
-}
-
-// coversAsked tells whether a description is at least what was asked. A prefix that was expanded is
-// covered by the names that it stands for: at least one, each with every action asked.
-func coversAsked(described, asked []Scope) bool {
-	for _, a := range asked {
-		if Covers(described, []Scope{a}) {
-			continue
-		}
-		if !a.Resource.IsPrefix() {
-			return false
-		}
-		met := false
-		for _, d := range described {
-			if d.Target == a.Target && a.Resource.Covers(d.Resource) {
-				met = true
-				if !a.Actions.IsSubsetOf(d.Actions) {
-					return false
-				}
-			}
-		}
-		if !met {
-			return false
-		}
-	}
-	return true
-}
-
-// providerError keeps an issuer's own refusal and hides everything else from the caller.
-func providerError(doing string, ref TargetRef, err error) error {
-	if CodeOf(err) != CodeInternal {
-		return err
-	}
-	return Errorf(CodeUnavailable, "%s at %s failed", doing, ref).WithNext("try again; if it lasts, ask the operator for `hourkeyd check --live`").Because(err)
-}
-
 func denied(d Decision) *Error {
 	e := Errorf(CodeDenied, "policy denies this")
 	for _, reason := range d.Reasons {
@@ -346,80 +188,6 @@ func denied(d Decision) *Error {
 	e.Reasons = d.Reasons
 	return e
 }
-
-// environments is where an item reaches.
-func (i Item) environments() []string {
-	if len(i.Description.Reaches) == 0 {
-		return []string{i.Environment}
-	}
-	return i.Description.Reaches
-}
-
-// need raises how many humans one environment wants.
-func (r *Request) need(environment string, humans int) {
-	if humans < 1 {
-		return
-	}
-	at := slices.IndexFunc(r.Needs, func(n Need) bool { return n.Environment == environment })
-	if at < 0 {
-		r.Needs = append(r.Needs, Need{environment, humans})
-		return
-	}
-	r.Needs[at].Humans = max(r.Needs[at].Humans, humans)
-}
-
-// settle adds what the environments want, and ends in allow or escalate. Every environment that is
-// named or reached counts, whatever the task's file gives (invariant 3).
-func (c *Configuration) settle(request *Request) error {
-	for _, item := range request.Effective() {
-		actions := AllActions(item.Description.Scopes)
-		for _, name := range item.environments() {
-			environment, known := c.Environments[name]
-			if !known {
-				return Errorf(CodeDenied, "no environment %s", name)
-			}
-			if n := environment.Needs(actions); n > 0 {
-				request.need(name, n)
-				request.Decision.Reasons = append(request.Decision.Reasons, Reason{
-					Where: environment.Where, Rule: name, Outcome: Escalate,
-					Text: plural(n, "human") + " must approve " + and(environment.wanting(actions, n).Names()) + " in " + name,
-				})
-			}
-		}
-	}
-	if len(request.Needs) == 0 {
-		return nil
-	}
-	request.Decision.Outcome = Escalate
-	return c.enoughReviewers(*request)
-}
-
-// enoughReviewers refuses at once what could only wait for nobody.
-func (c *Configuration) enoughReviewers(request Request) error {
-	for _, need := range request.Needs {
-		eligible := map[string]bool{} // human → counts
-		for _, humans := range c.Groups {
-			for _, human := range humans {
-				if c.counts(human, request.Owner, need.Environment) {
-					eligible[human] = true
-				}
-			}
-		}
-		if len(eligible) < need.Humans {
-			return Errorf(CodeDenied, "%s must approve this in %s and only %d may: nobody could let it pass", plural(need.Humans, "human"), need.Environment, len(eligible)).
-				WithNext("ask the operator to name more reviewers for %s (the owner of an agent does not count unless owner_may_approve says so)", need.Environment)
-		}
-	}
-	return nil
-}
-
-// counts tells whether an approval by human counts in an environment for an agent of owner.
-func (c *Configuration) counts(human, owner, environment string) bool {
-	return c.MayReview(human, environment) && (human != owner || c.Environments[environment].OwnerMayReview && !c.Environments[environment].Protected)
-}
-
-// errEarlier ends a transaction in which the same Idempotency-Key turned out to have been quicker.
-var errEarlier = errors.New("the same Idempotency-Key came before")
 
 // keep writes the decided request, unless the world changed while it was described.
 func (b *Broker) keep(ctx context.Context, cfg *Configuration, request *Request) error {
@@ -462,22 +230,6 @@ func (b *Broker) mayEnter(tx Tx, cfg *Configuration, request *Request) error {
 		}
 	}
 	return roomForPending(tx, cfg, *request)
-}
-
-// loadEarlier finds the request that the same Idempotency-Key stands for; it must be the same ask.
-func loadEarlier(r Reader, request Request, first *Request) error {
-	key := idempotency{Agent: request.Agent, Value: request.Idempotency}
-	if err := r.Load(&key); err != nil {
-		return err
-	}
-	first.ID = key.Request
-	if err := r.Load(first); err != nil {
-		return err
-	}
-	if first.AskDigest != request.AskDigest || first.AgentKey != request.AgentKey {
-		return Errorf(CodeConflict, "this Idempotency-Key was used for another request").WithField("idempotency_key").WithNext("use a new key for a new request")
-	}
-	return nil
 }
 
 // roomForPending keeps one agent from tiring its reviewers.

@@ -1,0 +1,76 @@
+package broker
+
+import (
+	"slices"
+)
+
+// environments is where an item reaches.
+func (i Item) environments() []string {
+	if len(i.Description.Reaches) == 0 {
+		return []string{i.Environment}
+	}
+	return i.Description.Reaches
+}
+
+// need raises how many humans one environment wants.
+func (r *Request) need(environment string, humans int) {
+	if humans < 1 {
+		return
+	}
+	at := slices.IndexFunc(r.Needs, func(n Need) bool { return n.Environment == environment })
+	if at < 0 {
+		r.Needs = append(r.Needs, Need{environment, humans})
+		return
+	}
+	r.Needs[at].Humans = max(r.Needs[at].Humans, humans)
+}
+
+// settle adds what the environments want, and ends in allow or escalate. Every environment that is
+// named or reached counts, whatever the task's file gives (invariant 3).
+func (c *Configuration) settle(request *Request) error {
+	for _, item := range request.Effective() {
+		actions := AllActions(item.Description.Scopes)
+		for _, name := range item.environments() {
+			environment, known := c.Environments[name]
+			if !known {
+				return Errorf(CodeDenied, "no environment %s", name)
+			}
+			if n := environment.Needs(actions); n > 0 {
+				request.need(name, n)
+				request.Decision.Reasons = append(request.Decision.Reasons, Reason{
+					Where: environment.Where, Rule: name, Outcome: Escalate,
+					Text: plural(n, "human") + " must approve " + and(environment.wanting(actions, n).Names()) + " in " + name,
+				})
+			}
+		}
+	}
+	if len(request.Needs) == 0 {
+		return nil
+	}
+	request.Decision.Outcome = Escalate
+	return c.enoughReviewers(*request)
+}
+
+// enoughReviewers refuses at once what could only wait for nobody.
+func (c *Configuration) enoughReviewers(request Request) error {
+	for _, need := range request.Needs {
+		eligible := map[string]bool{} // human → counts
+		for _, humans := range c.Groups {
+			for _, human := range humans {
+				if c.counts(human, request.Owner, need.Environment) {
+					eligible[human] = true
+				}
+			}
+		}
+		if len(eligible) < need.Humans {
+			return Errorf(CodeDenied, "%s must approve this in %s and only %d may: nobody could let it pass", plural(need.Humans, "human"), need.Environment, len(eligible)).
+				WithNext("ask the operator to name more reviewers for %s (the owner of an agent does not count unless owner_may_approve says so)", need.Environment)
+		}
+	}
+	return nil
+}
+
+// counts tells whether an approval by human counts in an environment for an agent of owner.
+func (c *Configuration) counts(human, owner, environment string) bool {
+	return c.MayReview(human, environment) && (human != owner || c.Environments[environment].OwnerMayReview && !c.Environments[environment].Protected)
+}
