@@ -6,6 +6,10 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
+# Under nohup, or in a background job, signals come ignored, and the tests of signals could not work.
+[ -n "${HOURKEY_SIGNALS:-}" ] || exec env --default-signal HOURKEY_SIGNALS=default bash ./test.sh
+unset HOURKEY_SIGNALS
+
 fuzz_seconds=${HOURKEY_FUZZ_SECONDS:-10}
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/hourkey
 logs=$(mktemp -d "${TMPDIR:-/tmp}/hourkey-test.XXXXXX")

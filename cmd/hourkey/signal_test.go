@@ -103,12 +103,17 @@ func hourkey(environ []string, args ...string) *exec.Cmd {
 	command := exec.Command(self, args...)
 	command.Env = environ
 	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	command.WaitDelay = time.Second // a child of its own may hold on to the pipes
 	return command
 }
 
 // running starts it with its output collected.
 func running(t *testing.T, environ []string, args ...string) (*exec.Cmd, *output) {
 	t.Helper()
+	// A signal that is caught here has its default in what we start, also under nohup.
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT)
+	t.Cleanup(func() { signal.Stop(caught) })
 	said := &output{}
 	command := hourkey(environ, args...)
 	command.Stdout, command.Stderr = said, said
