@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // visible tells whether the caller may see a request: the agent with the key that asked, its owner,
@@ -146,6 +147,20 @@ func (b *Broker) Leases(ctx context.Context, caller Caller, all bool) ([]Lease, 
 		leases[i].Handle = nil
 	}
 	return leases, err
+}
+
+// IsLive tells whether the lease of that name, in that environment, is live: not expired, released, revoked
+// or frozen, nor about to be. It is what a service asks that does not want to wait for a token's expiry.
+func (b *Broker) IsLive(ctx context.Context, environment, name string) (bool, error) {
+	id, ours := strings.CutPrefix(name, namePrefix(b.Installation().ID))
+	if !ours {
+		return false, nil
+	}
+	lease, err := b.lease(ctx, id)
+	if CodeOf(err) == CodeNotFound {
+		return false, nil
+	}
+	return err == nil && lease.State == LeaseLive && lease.Environment == environment && b.now().Before(lease.Expires), err
 }
 
 // Tasks lists what the agent may ask for.

@@ -87,6 +87,7 @@ func table() []route {
 
 		{"GET", api.PathTokenMetadata, anyone, noBody, quick, (*Server).tokenMetadata},
 		{"GET", api.PathTokenKeys, anyone, noBody, quick, (*Server).tokenKeys},
+		{"POST", api.PathIntrospect, anyone, formBody, quick, (*Server).introspect},
 		{"GET", api.PathProblems + "{code}", anyone, noBody, quick, (*Server).problem},
 		{"GET", api.PathHealth, anyone, noBody, quick, (*Server).health},
 		{"GET", api.PathReady, anyone, noBody, quick, (*Server).readyPage},

@@ -32,6 +32,7 @@ saroi POST /v1/agents/enroll
 ----i GET /v1/audit
 saroi GET /t/{environment}/.well-known/openid-configuration
 saroi GET /t/{environment}/jwks.json
+saroi POST /t/{environment}/introspect
 saroi GET /problems/{code}
 saroi GET /healthz
 saroi GET /readyz

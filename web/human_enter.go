@@ -54,16 +54,16 @@ type goesOn struct {
 }
 
 // form reads a form that has exactly the fields that it may have, each once.
-func (v *visit) form(names ...string) (url.Values, error) {
-	if err := v.request.ParseForm(); err != nil {
+func (c *call) formOf(names ...string) (url.Values, error) {
+	if err := c.request.ParseForm(); err != nil {
 		return nil, unread(err)
 	}
-	for name, all := range v.request.PostForm {
+	for name, all := range c.request.PostForm {
 		if !known(names, name) || len(all) != 1 {
 			return nil, broker.Errorf(broker.CodeInvalid, "the form's field %q is unknown, or there twice", printable(name)).WithField(printable(name))
 		}
 	}
-	return v.request.PostForm, nil
+	return c.request.PostForm, nil
 }
 
 func (p *pages) inviteForm(v *visit) error {
@@ -72,7 +72,7 @@ func (p *pages) inviteForm(v *visit) error {
 
 // redeem checks the code that was typed in, and begins the registration.
 func (p *pages) redeem(v *visit) error {
-	form, err := v.form("name", "code")
+	form, err := v.formOf("name", "code")
 	if err != nil {
 		return err
 	}

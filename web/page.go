@@ -52,7 +52,7 @@ func (p *pages) requestPage(v *visit) error {
 
 // deny takes no passkey: saying no is meant to be easy. It carries the digest of what was shown.
 func (p *pages) deny(v *visit) error {
-	form, err := v.form("digest", "words")
+	form, err := v.formOf("digest", "words")
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/web/authn"
 )
 
 // tokenMetadata tells services where the keys of an environment's target-token issuer are (after
@@ -19,7 +20,7 @@ func (s *Server) tokenMetadata(c *call) error {
 	issuer := s.origin + "/t/" + environment
 	s.cacheable(c)
 	return c.answer(http.StatusOK, map[string]any{
-		"issuer": issuer, "jwks_uri": issuer + "/jwks.json",
+		"issuer": issuer, "jwks_uri": issuer + "/jwks.json", "introspection_endpoint": issuer + "/introspect",
 		"response_types_supported": []string{}, "subject_types_supported": []string{"public"},
 		"id_token_signing_alg_values_supported": []string{"EdDSA"},
 	})
@@ -34,6 +35,28 @@ func (s *Server) tokenKeys(c *call) error {
 	s.cacheable(c)
 	c.send(http.StatusOK, "application/jwk-set+json", keys)
 	return nil
+}
+
+// introspect tells a service whether a token of this environment still holds (RFC 7662): signed by our key,
+// not expired, and its lease neither released, revoked nor frozen. It says nothing else about a token, so
+// that whoever holds one may ask; a token has 80 random bits in its name, and scanning finds none.
+func (s *Server) introspect(c *call) error {
+	environment := c.param("environment")
+	keys, err := s.keysOf(c, environment)
+	if err != nil {
+		return err
+	}
+	form, err := c.formOf("token", "token_type_hint")
+	if err != nil {
+		return err
+	}
+	active := false
+	if name, ok := authn.TargetToken(form.Get("token"), keys, s.origin+"/t/"+environment, s.now()); ok {
+		if active, err = s.broker.IsLive(c.ctx(), environment, name); err != nil {
+			return err
+		}
+	}
+	return c.answer(http.StatusOK, map[string]bool{"active": active})
 }
 
 func (s *Server) keysOf(c *call, environment string) ([]byte, error) {

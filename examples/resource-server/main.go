@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -39,6 +40,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	issuer := flags.String("issuer", "", "the one token issuer to trust: BROKER/t/ENVIRONMENT")
 	audience := flags.String("audience", "", "the name of this service in the claim aud")
 	keys := flags.String("keys", "", "key set: a file or a URL (default ISSUER/jwks.json)")
+	ask := flags.Bool("ask", false, "ask the broker about each token, so that one that was revoked is refused at once")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -52,6 +54,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	verifier, err := service.NewVerifier(*issuer, *audience, keySet, time.Now)
 	if err != nil {
 		return err
+	}
+	if *ask {
+		verifier.Ask = asker(*issuer + "/introspect")
 	}
 	fmt.Fprintf(out, "resource-server: serving on http://%s for tokens of %s\n", *listen, *issuer)
 	return serve(ctx, *listen, service.New(verifier))
@@ -102,4 +107,29 @@ func loadKeySet(ctx context.Context, from string) ([]byte, error) {
 		return nil, fmt.Errorf("the answer was %s", response.Status)
 	}
 	return io.ReadAll(io.LimitReader(response.Body, maxKeySet))
+}
+
+// asker asks an introspection endpoint (RFC 7662). Whatever goes wrong is an error: the caller refuses.
+func asker(endpoint string) func(context.Context, string) (bool, error) {
+	client := &http.Client{Timeout: 5 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return func(ctx context.Context, token string) (bool, error) {
+		request, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(url.Values{"token": {token}}.Encode()))
+		if err != nil {
+			return false, err
+		}
+		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		response, err := client.Do(request)
+		if err != nil {
+			return false, err
+		}
+		defer response.Body.Close()
+		var answer struct {
+			Active bool `json:"active"`
+		}
+		if response.StatusCode != http.StatusOK {
+			return false, fmt.Errorf("the broker answered %d", response.StatusCode)
+		}
+		err = json.NewDecoder(io.LimitReader(response.Body, maxKeySet)).Decode(&answer)
+		return answer.Active, err
+	}
 }

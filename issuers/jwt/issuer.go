@@ -71,7 +71,7 @@ func (i *Issuer) TokenIssuer() *TokenIssuer { return i.issuer }
 func (i *Issuer) Capabilities() broker.Capabilities {
 	return broker.Capabilities{
 		Kind: Kind, TTLFloor: ttlFloor, TTLMax: i.settings.TTL, Local: true, EndsEarly: false,
-		Ends: fmt.Sprintf("at its expiry, at most %s after issue, by the service's own clock and with the broker down; not earlier, even when released, revoked or frozen", duration(i.settings.TTL)),
+		Ends: fmt.Sprintf("at its expiry, at most %s after issue, by the service's own clock and with the broker down; earlier, when released, revoked or frozen, only at services that ask %s/introspect", duration(i.settings.TTL), i.issuer.URL()),
 	}
 }
 
@@ -159,7 +159,7 @@ func (i *Issuer) walls() []broker.WallFact {
 		{Stops: "another service", Wall: broker.WallNative, How: "the audience is signed; it holds at every service that checks it"},
 		{Stops: "actions and resources outside the scope", Wall: broker.WallWeak, How: "the service itself reads the signed scope; Hourkey cannot see whether it does for every route"},
 		{Stops: "use after the end", Wall: broker.WallNative, How: "the expiry is signed and rounded down to the second; it counts by the service's clock"},
-		{Stops: "use after a revoke, before the end", Wall: broker.WallNone, How: "nobody tells the service; a token that was taken away works until its expiry"},
+		{Stops: "use after a revoke, before the end", Wall: broker.WallWeak, How: "a service that asks the token issuer about each token refuses it at once; at others it works until its expiry"},
 	}
 }
 

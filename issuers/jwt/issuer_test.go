@@ -128,12 +128,12 @@ func TestADescriptionIsHonest(t *testing.T) {
 	}
 	want := map[string]broker.Wall{
 		"another environment": broker.WallNative, "another service": broker.WallNative, "use after the end": broker.WallNative,
-		"actions and resources outside the scope": broker.WallWeak, "use after a revoke, before the end": broker.WallNone,
+		"actions and resources outside the scope": broker.WallWeak, "use after a revoke, before the end": broker.WallWeak,
 	}
 	if diff := cmp.Diff(want, walls); diff != "" {
 		t.Errorf("walls (-want +got):\n%s", diff)
 	}
-	if !strings.Contains(d.Ends, "5 minutes") || !strings.Contains(d.Ends, "not earlier") {
+	if !strings.Contains(d.Ends, "5 minutes") || !strings.Contains(d.Ends, "only at services that ask") {
 		t.Errorf("Ends says %q", d.Ends)
 	}
 	other := describe(t, open(t, config("production")), 30*time.Minute, "orders-api:orders/*:read")

@@ -31,6 +31,7 @@ const (
 	PathTokenIssuer   = "/t/{environment}"              // base of a target-token issuer
 	PathTokenMetadata = PathTokenIssuer + "/.well-known/openid-configuration"
 	PathTokenKeys     = PathTokenIssuer + "/jwks.json"
+	PathIntrospect    = PathTokenIssuer + "/introspect" // POST, form, RFC 7662: {"active": true or false}
 	PathHealth        = "/healthz"
 	PathReady         = "/readyz"
 	PathMetrics       = "/metrics"

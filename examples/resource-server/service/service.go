@@ -68,8 +68,24 @@ func (s *Service) authenticate(r *http.Request) (Token, error) {
 	if !isBearer {
 		return Token{}, errNoToken
 	}
-	return s.verifier.Verify(compact)
+	token, err := s.verifier.Verify(compact)
+	if err != nil || s.verifier.Ask == nil {
+		return token, err
+	}
+	active, err := s.verifier.Ask(r.Context(), compact)
+	switch {
+	case err != nil:
+		return Token{}, errNotAsked
+	case !active:
+		return Token{}, errNotActive
+	}
+	return token, nil
 }
+
+const (
+	errNotAsked  = constError("whether the token still holds cannot be asked: it is refused")
+	errNotActive = constError("the token was taken back")
+)
 
 const errNoToken = constError("expected one header Authorization: Bearer TOKEN")
 

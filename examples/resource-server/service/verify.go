@@ -1,6 +1,7 @@
 package service
 
 import (
+	"context"
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
@@ -20,6 +21,10 @@ const maxToken = 8 << 10 // bytes; a token of ours with a few scopes has about 7
 type Verifier struct {
 	parser *jwt.Parser
 	keys   map[string]ed25519.PublicKey // kid → key
+
+	// Ask, if set, is asked about each token that passed all checks: does it still hold (RFC 7662)? An
+	// error refuses the token. Without it a token that was revoked works until its expiry.
+	Ask func(ctx context.Context, compact string) (active bool, err error)
 }
 
 // NewVerifier makes a verifier of one token issuer's tokens for one audience. keySet is the issuer's
