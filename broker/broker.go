@@ -39,6 +39,7 @@ type Broker struct {
 	installation  atomic.Pointer[Installation]
 	opened        time.Time // when New was called
 
+	known     pinCache   // what Pins read last
 	asked     sync.Map   // TargetRef → struct{}: asked who it is since the start or the last reload
 	changed   broadcast  // wakes who awaits a request
 	collects  keyed      // request id → one collect at a time

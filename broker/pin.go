@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"fmt"
+	"sync"
 )
 
 // pinned refuses a target whose identity no operator has confirmed, that changed, or that a second
@@ -55,13 +56,49 @@ func (b *Broker) pins(ctx context.Context, ref TargetRef) (own *Pin, all []Pin, 
 	return own, all, err
 }
 
-// Pins lists the targets' identities, learned and confirmed.
-func (b *Broker) Pins(ctx context.Context) (pins []Pin, err error) {
-	err = b.store.View(ctx, func(r Reader) (err error) {
+// Pins lists the targets' identities, learned and confirmed. Every request asks for them twice, so they
+// are read once and kept until one changes. The list must not be changed by whom it is given to.
+func (b *Broker) Pins(ctx context.Context) ([]Pin, error) {
+	pins, age := b.known.find()
+	if pins != nil {
+		return pins, nil
+	}
+	err := b.store.View(ctx, func(r Reader) (err error) {
 		pins, err = list[Pin](r, "pin", "")
 		return err
 	})
+	if err == nil {
+		b.known.keep(pins, age)
+	}
 	return pins, err
+}
+
+// pinCache holds the pins as they are stored, nil when they must be read.
+type pinCache struct {
+	mu   sync.Mutex
+	pins []Pin
+	age  int // how often they may have changed: a list that was read before is not kept after
+}
+
+func (c *pinCache) find() ([]Pin, int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.pins, c.age
+}
+
+func (c *pinCache) keep(pins []Pin, age int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.age == age {
+		c.pins = pins
+	}
+}
+
+// forget is called after every transaction that may save a pin, whatever became of it.
+func (c *pinCache) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pins, c.age = nil, c.age+1
 }
 
 // Learn asks every target who it is and records what is new or changed. Unreachable targets are
@@ -96,6 +133,7 @@ func (b *Broker) learn(ctx context.Context, ref TargetRef, target Target) error 
 
 // relearn records an identity that is new or changed.
 func (b *Broker) relearn(ctx context.Context, ref TargetRef, target Target, identity Identity) error {
+	defer b.known.forget()
 	return b.update(ctx, func(tx Tx) error {
 		pin := Pin{Environment: ref.Environment, Target: ref.Target}
 		found, err := load(tx, &pin)

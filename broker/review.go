@@ -54,6 +54,7 @@ func changedSince() error {
 // Sign verifies the assertion over the prepared statement and carries out the act, in one transaction
 // that consumes the nonce. Every refusal is recorded, and consumes it too.
 func (b *Broker) Sign(ctx context.Context, human, nonce string, assertion Assertion) (Act, error) {
+	defer b.known.forget() // it may confirm a target
 	var refusal error
 	ceremony := Ceremony{Nonce: nonce}
 	err := b.update(ctx, func(tx Tx) error {
