@@ -56,7 +56,7 @@ type Limits struct {
 // Role is what a human may do beside reviewing.
 type Role string
 
-// The roles (DESIGN section 7).
+// The roles (docs/design/0001-the-heart.md, "who may what").
 const (
 	RoleReviewer Role = "reviewer"
 	RoleOperator Role = "operator"

@@ -162,7 +162,7 @@ func (b *Broker) SawOwnUser(ctx context.Context) {
 }
 
 // ResetHuman removes a human's passkeys, voids what is open and freezes everything; the new invite is
-// usable at once. Only for a stopped broker: cmd/hourkeyd opens one that serves nobody (DESIGN section 10).
+// usable at once. Only for a stopped broker: cmd/hourkeyd opens one that serves nobody.
 func (b *Broker) ResetHuman(ctx context.Context, name string) (invite Invite, code Secret, err error) {
 	code, hash, err := b.newCode()
 	if err != nil {

@@ -39,7 +39,7 @@ type Change interface {
 }
 
 // Appender is the event log. It keeps its entries in the same engine, under keys that begin with
-// LogPrefix, so that an event and the state it tells of become durable together (DESIGN section 1).
+// LogPrefix, so that an event and the state it tells of become durable together (invariant 2).
 type Appender interface {
 	// Append gives the event the next number.
 	Append(change Change, event broker.Event) error

@@ -16,7 +16,7 @@ import (
 	"github.com/hourkey/hourkey/cmd/hourkeyd/config"
 )
 
-// The exit codes (DESIGN section 6).
+// The exit codes (docs/design/0001-the-heart.md).
 const (
 	exitDone    = 0
 	exitError   = 1

@@ -16,7 +16,7 @@ import (
 )
 
 // Anchor is what must not be forgotten when somebody puts an older copy of the data folder in place:
-// how far the log had come, and what was frozen. It lies in a file outside that folder (DESIGN section 11).
+// how far the log had come, and what was frozen. It lies in a file outside that folder.
 type Anchor struct {
 	Log     string          `json:"log"`    // hourkey/NAME
 	Epoch   uint64          `json:"epoch"`  //

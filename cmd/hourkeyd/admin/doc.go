@@ -6,7 +6,7 @@
 // What it can do is what the interface Broker lists: tell the state, invite, add and remove agents,
 // freeze, revoke, reload, back up and export. It cannot submit, approve, sign, lift or collect: these
 // methods of the broker are not in the interface, so that no mistake in a route can reach them
-// (invariants 3 and 5; DESIGN section 7).
+// (invariants 3 and 5).
 //
 // It trusts: the kernel to name the uid of a peer (SO_PEERCRED on Linux, LOCAL_PEERCRED on
 // macOS; elsewhere nobody is let in).

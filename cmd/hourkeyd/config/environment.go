@@ -22,7 +22,7 @@ type Target struct {
 	Where string // file:line
 }
 
-// The humans that approve each action where the file does not say (DESIGN section 5).
+// The humans that approve each action where the file does not say.
 var (
 	protectedApproval = approval{Write: 1, Delete: 2, Admin: 2}
 	openApproval      = approval{Write: 0, Delete: 1, Admin: 1}

@@ -195,7 +195,7 @@ func (s *Server) validate(wrong wrongly) error {
 	if (s.TLSCert == "") != (s.TLSKey == "") {
 		return wrong("tls", "expected both cert and key, or none")
 	}
-	// DESIGN section 7: an access token in the clear on a network is everybody's.
+	// An access token in the clear on a network is everybody's.
 	if !loopback(host) && s.TLSCert == "" && len(s.TrustedProxies) == 0 {
 		return wrong("listen", "plain HTTP is served on loopback only: set tls.cert and tls.key, or name the proxy that has them in trusted_proxies")
 	}
