@@ -65,10 +65,12 @@ linter_version() { sed -n 's#.*github.com/golangci/golangci-lint/v2 \(v[0-9.]*\)
 linter() { echo "$cache/bin/golangci-lint-$(linter_version)-$(go env GOVERSION)"; }
 
 build_linter() {
-	[ -x "$(linter)" ] && return 0
+	local binary
+	binary=$(linter) # before cd: it reads tools/go.mod
+	[ -x "$binary" ] && return 0
 	mkdir -p "$cache/bin"
-	(cd tools && go build -o "$(linter).$$" github.com/golangci/golangci-lint/v2/cmd/golangci-lint)
-	mv "$(linter).$$" "$(linter)"
+	(cd tools && go build -o "$binary.$$" github.com/golangci/golangci-lint/v2/cmd/golangci-lint) || return 1
+	mv "$binary.$$" "$binary"
 }
 
 lint() {
