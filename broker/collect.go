@@ -126,6 +126,9 @@ func (b *Broker) replace(ctx context.Context, request Request) error {
 	if err != nil {
 		return err
 	}
+	if slices.ContainsFunc(leases, isRevoked) {
+		return Errorf(CodeDenied, "a human revoked what this request gave").WithNext("make a new request")
+	}
 	for _, lease := range leases {
 		if !lease.Open() {
 			continue
@@ -398,12 +401,19 @@ func (b *Broker) undo(ctx context.Context, leases []*Lease, cause error) error {
 	return cause
 }
 
+// isRevoked: a human took it back, so the same request gives it no second time.
+func isRevoked(l Lease) bool { return l.Cause == CauseRevoked }
+
 // giveBack lets a request be collected whose first collect came to nothing: no key was handed out, and
-// whatever the provider had made is ended, verified.
+// whatever the provider had made is ended, verified. Not when a human's revoke was the reason.
 func (b *Broker) giveBack(ctx context.Context, id string) {
 	err := b.update(ctx, func(tx Tx) error {
 		request := Request{ID: id}
 		if err := tx.Load(&request); err != nil || request.State != RequestCollected || request.Collected != 1 {
+			return err
+		}
+		leases, err := list[Lease](tx, "lease", "request/"+id)
+		if err != nil || slices.ContainsFunc(leases, isRevoked) {
 			return err
 		}
 		request.State, request.Collected, request.Expires = RequestApproved, 0, time.Time{}

@@ -30,6 +30,9 @@ func (b *Broker) endAs(ctx context.Context, id string, handle []byte, cause Caus
 		cause, by = was.Cause, was.By
 		lease.Attempts, lease.Handle = max(lease.Attempts, was.Attempts), orHandle(lease.Handle, was.Handle)
 	}
+	if lease.Cause != "" { // somebody was quicker: why it ended stays
+		cause, by = lease.Cause, lease.By
+	}
 	lease.Handle = orHandle(handle, lease.Handle)
 	b.markEnding(ctx, &lease, cause, by)
 	if issued, busy := b.issuing.Load(id); busy { // the credential may come into being only now

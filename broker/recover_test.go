@@ -1,7 +1,9 @@
 package broker_test
 
 import (
+	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -91,6 +93,47 @@ func TestRestoreKnowsTheIdsOfTheTimeBetween(t *testing.T) {
 	w.Staging.Plant("hk-between0-0123456789abcdefghjkmnpqrs")
 	if err := w.SweepOrphans(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+	if live := w.Staging.Live(); len(live) != 0 {
+		t.Fatalf("live: %v", live)
+	}
+}
+
+// A human revokes a key; asking the same approved request once more must not give another.
+func TestRevokedKeyIsCollectedAgain(t *testing.T) {
+	w := brokertest.NewWorld(t)
+	request := w.MustAsk("production", "db:public.orders:write")
+	w.SignAs("bob", broker.ActApprove, request.ID)
+	w.MustCollect(request)
+	if err := w.Revoke(t.Context(), broker.Caller{Kind: broker.CallerHuman, Name: "bob"}, mustLeases(w)[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	_, err := w.Collect(t.Context(), w.Agent, request.ID)
+	w.WantCode(err, broker.CodeDenied)
+}
+
+func TestRevokeDuringIssueUsesTheApprovalUp(t *testing.T) {
+	w := brokertest.NewWorld(t)
+	request := w.MustAsk("staging", "db:public.orders:delete")
+	w.SignAs("bob", broker.ActApprove, request.ID)
+	var revoked sync.WaitGroup
+	w.Staging.OnIssue = func(order broker.Order) error {
+		revoked.Go(func() {
+			if err := w.Revoke(context.Background(), broker.Caller{Kind: broker.CallerHuman, Name: "bob"}, order.Lease); err != nil {
+				t.Error(err)
+			}
+		})
+		for w.Events(broker.EventLeaseEnding) == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		return nil
+	}
+	_, err := w.Collect(t.Context(), w.Agent, request.ID)
+	revoked.Wait()
+	w.WantCode(err, broker.CodeConflict)
+	w.Staging.OnIssue = nil
+	if _, err := w.Collect(t.Context(), w.Agent, request.ID); err == nil {
+		t.Fatal("collected what a human revoked")
 	}
 	if live := w.Staging.Live(); len(live) != 0 {
 		t.Fatalf("live: %v", live)
