@@ -46,6 +46,8 @@ type Broker struct {
 	endings   keyed      // lease id → one ending at a time
 	held      sync.Map   // freeze id → Freeze that could not be written yet; as good as stored
 	unsaved   sync.Map   // lease id → struct{}: its end is ordered, or confirmed, and not recorded yet
+	lives     lives      // lease id → what stops its calls at the gateway
+	calls     callLog    // of the gateway, not yet written
 	issuing   sync.Map   // lease id → chan closed when its issuer has answered
 	sweeping  sync.Map   // binding → struct{}: a pass of the sweeper is ending its leases
 	tidying   sync.Mutex // held by the one pass that expires requests and forgets

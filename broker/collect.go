@@ -86,6 +86,8 @@ func (b *Broker) collectable(ctx context.Context, caller Caller, id string) (req
 	case RequestApproved, RequestCollected:
 	}
 	switch {
+	case request.Operation != nil:
+		return request, nil, Errorf(CodeConflict, "this approval is for one call through the gateway, not for a credential").WithNext("make the same call again")
 	case now.After(request.Deadline):
 		return request, nil, Errorf(CodeExpired, "this had to be collected by %s", request.Deadline.Format(time.RFC3339)).WithNext("make a new request")
 	case request.Collected > 0 && request.Actions().NeedsHuman():
@@ -325,6 +327,9 @@ func (b *Broker) callIssuer(ctx context.Context, g grant, item Item, lease *Leas
 	b.failpoint("issue.provider.after")
 	if err != nil {
 		return Credential{}, providerError("issuing", ref, err)
+	}
+	if credential.Gateway != nil {
+		lease.Token = hashToken(credential.Gateway.Token)
 	}
 	if len(handle) > 0 {
 		if lease.Handle, err = b.sealer.Seal(handle, "lease/"+lease.ID); err != nil {

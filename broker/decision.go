@@ -66,6 +66,8 @@ type Query struct {
 	// Described is false before the issuer has expanded patterns, when a resource that ends in "*" will
 	// still be evaluated name by name, and true after, when one that is left stays a prefix for good.
 	Described bool
+	// Granted is true when a live lease covers the scopes: only what takes away is asked then.
+	Granted bool
 }
 
 // Ask is what an authenticated agent asks for.

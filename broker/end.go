@@ -34,7 +34,9 @@ func (b *Broker) endAs(ctx context.Context, id string, handle []byte, cause Caus
 		cause, by = lease.Cause, lease.By
 	}
 	lease.Handle = orHandle(handle, lease.Handle)
+	b.lives.cut(id) // calls that are under way stop now, whether or not the store can be written
 	b.markEnding(ctx, &lease, cause, by)
+	b.lives.cut(id)                               // and what was presented in between
 	if issued, busy := b.issuing.Load(id); busy { // the credential may come into being only now
 		select {
 		case <-issued.(chan struct{}): //nolint:forcetypeassert // underWay stores nothing else
@@ -118,6 +120,9 @@ func (b *Broker) revoke(ctx context.Context, lease *Lease) error {
 }
 
 func (b *Broker) callRevoke(ctx context.Context, lease Lease) error {
+	if lease.Token != "" {
+		return nil // the gateway asks for the lease at every call: there is nothing else to end
+	}
 	target, err := b.target(ctx, lease)
 	if err != nil {
 		return err

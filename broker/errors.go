@@ -34,6 +34,8 @@ type Error struct {
 	Field   string   // the input that was wrong, empty if none
 	Next    string   // the next step, empty if there is none
 	Reasons []Reason // the lines that decided, for a denial
+	Request string   // that waits for a human, for CodePending of a call through the gateway
+	URL     string   // where that human decides
 	Err     error
 }
 

@@ -24,7 +24,10 @@ const (
 	EventLeaseEnding      EventType = "hourkey.lease.ending"
 	EventLeaseEnded       EventType = "hourkey.lease.ended"
 	EventLeaseStuck       EventType = "hourkey.lease.stuck"
-	EventOrphanEnded      EventType = "hourkey.orphan.ended" // found at a provider without a lease
+	EventCallPassed       EventType = "hourkey.call.passed"   // through the gateway; data: CallEvent
+	EventCallRefused      EventType = "hourkey.call.refused"  // by the gateway
+	EventCallAnswered     EventType = "hourkey.call.answered" // how a call that passed came out
+	EventOrphanEnded      EventType = "hourkey.orphan.ended"  // found at a provider without a lease
 	EventFrozen           EventType = "hourkey.freeze.set"
 	EventLifted           EventType = "hourkey.freeze.lifted"
 	EventAgentAdded       EventType = "hourkey.agent.added"

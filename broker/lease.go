@@ -55,6 +55,7 @@ type Lease struct {
 	Retry       time.Time  `json:"retry,omitzero"`
 	LastError   string     `json:"last_error,omitempty"` // the issuer's message; holds no secret
 	Handle      []byte     `json:"handle,omitempty"`     // sealed; erased at the end (invariant 7)
+	Token       string     `json:"token,omitempty"`      // hash of a gateway token; empty for every other credential
 }
 
 // Open tells whether the credential may still work.

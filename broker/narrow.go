@@ -25,6 +25,9 @@ func (b *Broker) narrow(ctx context.Context, request *Request, s *Statement, nar
 	if narrowing == nil {
 		return shown.Effective(), nil
 	}
+	if request.Operation != nil {
+		return nil, Errorf(CodeInvalid, "one operation is approved whole or not at all").WithNext("deny it instead")
+	}
 	ttl := request.EffectiveTTL()
 	if narrowing.TTL < 0 || narrowing.TTL > ttl || narrowing.TTL%time.Second != 0 {
 		return nil, Errorf(CodeInvalid, "ttl %s: a reviewer may only shorten %s", narrowing.TTL, ttl).WithField("ttl")

@@ -145,7 +145,7 @@ func (b *Broker) relearn(ctx context.Context, ref TargetRef, target Target, iden
 			kind, pin.Identity, pin.Learned = EventTargetLearned, identity, b.now()
 		}
 		pin.Seen = identity
-		if target.Issuer.Capabilities().Local { // made of our own keys: nobody else could tell
+		if c := target.Issuer.Capabilities(); c.Local && !c.Gateway { // made of our own keys: nobody else could tell
 			pin.Identity, pin.ConfirmedBy, pin.Confirmed = identity, "broker", b.now()
 		}
 		if err := tx.Save(&pin); err != nil {

@@ -148,7 +148,17 @@ type Credential struct {
 	Lease       string            `json:"lease"`
 	Scopes      []Scope           `json:"scopes"`
 	Values      map[string]Secret `json:"values"` // variable name → value
+	Gateway     *Gateway          `json:"gateway,omitempty"`
 	Expires     time.Time         `json:"expires"`
+}
+
+// Gateway is a credential that works only through the broker's gateway, presented with a proof by the
+// agent's key (RFC 9449). `hourkey exec` holds it in a forwarder; the child never sees it.
+type Gateway struct {
+	Token     Secret            `json:"token"`     // hkt_…; the broker keeps its hash with the lease
+	Hosts     []string          `json:"hosts"`     // that the tunnel leads to, the main one first; port 443
+	CA        string            `json:"ca"`        // PEM: trusted for these hosts alone, until the lease ends
+	Variables map[string]string `json:"variables"` // variable → value for the child, with {base} and {placeholder} to be filled in
 }
 
 // Capabilities are an issuer's own promises.
@@ -158,6 +168,10 @@ type Capabilities struct {
 	TTLMax    time.Duration `json:"ttl_max"`    // 0: the hour
 	Local     bool          `json:"local"`      // Issue calls nobody: one transaction is enough, and the identity needs no confirmation
 	EndsEarly bool          `json:"ends_early"` // a revoke ends the credential before its TTL
+	// Gateway: the credential works through our gateway alone, which asks Broker.Use about every call. So a
+	// scope may stay a prefix, each name is judged when it is used, and the end needs no provider. Local is
+	// true beside it; the identity is the provider's all the same.
+	Gateway bool `json:"gateway"`
 	// DescribesAtIssue: Issue describes once more, in the same transaction at the provider, and refuses
 	// with CodeConflict what differs from its order. The broker then need not ask just before.
 	DescribesAtIssue bool   `json:"describes_at_issue"`

@@ -35,7 +35,8 @@ type Request struct {
 	Created      time.Time     `json:"created"`
 	Deadline     time.Time     `json:"deadline"` // pending: for humans; approved: for collecting
 	Collected    int           `json:"collected"`
-	Expires      time.Time     `json:"expires,omitzero"` // of its leases, from the first collect on
+	Operation    *Operation    `json:"operation,omitempty"` // one call through the gateway, instead of a credential
+	Expires      time.Time     `json:"expires,omitzero"`    // of its leases, from the first collect on
 }
 
 // RequestState is how far a request has come.
@@ -75,9 +76,10 @@ func (r Request) Digest() string {
 		Items, Granted                                   []StatementItem
 		GrantedTTL                                       time.Duration
 		Needs                                            []Need
+		Operation                                        *Operation `json:",omitempty"`
 	}{
 		r.ID, r.Agent, r.AgentKey, r.Owner, r.Task, r.Reason, r.Config, r.Environments, r.TTL,
-		statementItems(r.Items), statementItems(r.Granted), r.GrantedTTL, r.Needs,
+		statementItems(r.Items), statementItems(r.Granted), r.GrantedTTL, r.Needs, r.Operation,
 	})
 }
 
@@ -111,6 +113,9 @@ func (r Request) Actions() Actions {
 func (r *Request) Meta() Meta {
 	newest := newestFirst(r.Created)
 	m := Meta{Kind: "request", Key: r.ID, Format: 1, Index: []Entry{{"recent", newest}, {"agent/" + r.Agent, newest}}}
+	if r.Operation != nil {
+		m.Index = append(m.Index, Entry{"operation/" + r.Operation.Digest, newest})
+	}
 	switch r.State {
 	case RequestPending:
 		m.Index = append(m.Index, Entry{Name: "pending"}, Entry{Name: "pending/" + r.Agent}, Entry{Name: "deadline", Order: order(r.Deadline)})

@@ -70,6 +70,9 @@ func Sentence(r Request) string {
 			parts = append(parts, and(scope.Actions.Names())+" "+string(scope.Resource)+where)
 		}
 	}
+	if r.Operation != nil {
+		return fmt.Sprintf("%s asks to %s, by one call, within %s, for task %s, on behalf of %s", r.Agent, strings.Join(parts, "; "), inWords(r.EffectiveTTL()), r.Task, r.Owner)
+	}
 	return fmt.Sprintf("%s asks to %s, for %s, for task %s, on behalf of %s", r.Agent, strings.Join(parts, "; "), inWords(r.EffectiveTTL()), r.Task, r.Owner)
 }
 

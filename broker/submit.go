@@ -169,6 +169,9 @@ func (b *Broker) decide(ctx context.Context, cfg *Configuration, agent Agent, as
 
 // evaluate asks the policy; unknown outcomes count as deny.
 func (b *Broker) evaluate(cfg *Configuration, agent Agent, task, environment, target string, scopes []Scope, described bool) Decision {
+	if at, known := cfg.Targets[TargetRef{environment, target}]; known && at.Issuer.Capabilities().Gateway {
+		described = false // each name will be evaluated when it is used
+	}
 	decision := cfg.Policy.Evaluate(Query{
 		Agent: agent.Name, Owner: agent.Owner, OwnerGroups: cfg.GroupsOf(agent.Owner), Task: task,
 		Environment: environment, Target: target, Scopes: scopes, Described: described,

@@ -20,6 +20,7 @@ const (
 func (b *Broker) Run(ctx context.Context) error {
 	var passes sync.WaitGroup
 	defer passes.Wait()
+	passes.Go(func() { b.writeCalls(ctx) })
 	passes.Go(func() { b.endInterrupted(ctx) })
 	passes.Go(func() { every(ctx, orphansEvery, func() { b.sweepWide(ctx) }) })
 	// A pass does not wait for the one before: a provider that hangs delays its own leases alone.

@@ -18,12 +18,17 @@ func (s *Set) Evaluate(query broker.Query) broker.Decision {
 		return broker.Decision{Outcome: broker.Deny, Reasons: []broker.Reason{unknown}}
 	}
 	var found reasons
+	if query.Granted {
+		found.add(broker.Reason{Where: t.at.String(), Rule: t.name, Outcome: broker.Allow, Text: "a live lease covers it"})
+	}
 	for _, scope := range query.Scopes {
 		if scope.Target != query.Target || wellFormed(scope) != nil {
 			found.add(t.unknown("scope " + clip(scope.String()) + " is not one of target " + query.Target))
 			continue
 		}
-		found.cover(t, scope)
+		if !query.Granted {
+			found.cover(t, scope)
+		}
 	}
 	if len(s.guardrails) > 0 {
 		s.guard(query, at, &found)

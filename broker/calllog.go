@@ -1,0 +1,222 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	readsWithin = 100 * time.Millisecond // a read of the gateway is durable in the log so soon
+	maxUnsaved  = 20_000                 // entries that wait for that; more are written one by one
+)
+
+// callEntry is one event of the gateway that is not written yet.
+type callEntry struct {
+	kind  EventType
+	lease Lease
+	data  CallEvent
+}
+
+// same tells whether two reads are one line of the log, counted.
+func (e callEntry) same(o callEntry) bool {
+	return e.kind == EventCallPassed && o.kind == e.kind && e.lease.ID == o.lease.ID && e.data.Operation == o.data.Operation && slices.Equal(e.data.Scopes, o.data.Scopes)
+}
+
+// callLog keeps what may be written a moment later. While the store refuses, it takes nothing more, so that
+// nothing passes unrecorded for longer than readsWithin (invariant 6). The zero value is ready.
+type callLog struct {
+	mu      sync.Mutex
+	entries []callEntry
+	recent  map[string]int // lease + operation → its entry
+	ready   chan struct{}  // has room for one: something waits
+	failing bool
+	served  bool // Run is there to write it
+}
+
+// add takes an entry; false: it must be written at once.
+func (l *callLog) add(entry callEntry) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.served || l.failing || len(l.entries) >= maxUnsaved {
+		return false
+	}
+	key := entry.lease.ID + "\x00" + entry.data.Operation
+	if at, seen := l.recent[key]; seen && l.entries[at].same(entry) {
+		l.entries[at].data.Count++
+		return true
+	}
+	entry.data.Count = 1
+	if l.recent == nil {
+		l.recent = map[string]int{}
+	}
+	l.recent[key] = len(l.entries)
+	l.entries = append(l.entries, entry)
+	select {
+	case l.ready <- struct{}{}:
+	default:
+	}
+	return true
+}
+
+func (l *callLog) take() []callEntry {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	entries := l.entries
+	l.entries, l.recent = nil, nil
+	return entries
+}
+
+// done notes whether entries could be written; those that were not come first next time.
+func (l *callLog) done(entries []callEntry, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failing = err != nil; l.failing {
+		l.entries, l.recent = append(entries, l.entries...), nil
+	}
+}
+
+func (l *callLog) serve(on bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.served = on
+	if l.ready == nil {
+		l.ready = make(chan struct{}, 1)
+	}
+}
+
+// writeCalls writes the gateway's entries until ctx ends, and what is left then.
+func (b *Broker) writeCalls(ctx context.Context) {
+	b.calls.serve(true)
+	defer func() {
+		b.calls.serve(false)
+		b.flushCalls(context.WithoutCancel(ctx))
+	}()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-b.calls.ready:
+		}
+		select { // more will come in a moment: one commit for all
+		case <-ctx.Done():
+			return
+		case <-time.After(readsWithin / 2):
+		}
+		for b.flushCalls(ctx) != nil {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(sweepEvery):
+			}
+		}
+	}
+}
+
+func (b *Broker) flushCalls(ctx context.Context) error {
+	entries := b.calls.take()
+	if len(entries) == 0 {
+		b.calls.done(nil, nil)
+		return nil
+	}
+	err := b.update(ctx, func(tx Tx) error {
+		for _, entry := range entries {
+			if err := b.append(tx, entry.kind, "agent:"+entry.lease.Agent, entry.lease.ID, entry.data); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	b.calls.done(entries, err)
+	if err != nil {
+		b.log.ErrorContext(ctx, "what passed the gateway could not be recorded yet: nothing more passes until it is", "error", err)
+	}
+	return err
+}
+
+// lives holds a context for each lease whose token was presented: done when the lease ends. The zero
+// value is ready.
+type lives struct {
+	mu  sync.Mutex
+	all map[string]*life // lease id →
+}
+
+type life struct {
+	ctx    context.Context //nolint:containedctx // this is what the type is for
+	cancel context.CancelFunc
+	timer  *time.Timer
+}
+
+// of gives the life of a lease, a new one if nothing holds it yet.
+func (l *lives) of(id string) context.Context {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if known := l.all[id]; known != nil {
+		return known.ctx
+	}
+	if l.all == nil {
+		l.all = map[string]*life{}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	l.all[id] = &life{ctx: ctx, cancel: cancel}
+	return ctx
+}
+
+// until ends the life by itself after so long.
+func (l *lives) until(id string, rest time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if known := l.all[id]; known != nil && known.timer == nil {
+		known.timer = time.AfterFunc(rest, func() { l.cut(id) })
+	}
+}
+
+// cut ends the life: whatever goes on under it stops.
+func (l *lives) cut(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if known := l.all[id]; known != nil {
+		known.stop()
+		delete(l.all, id)
+	}
+}
+
+func (l *life) stop() {
+	l.cancel()
+	if l.timer != nil {
+		l.timer.Stop()
+	}
+}
+
+// Operation is one call that waits for humans, or was approved, instead of a credential.
+type Operation struct {
+	Digest string `json:"digest"` // agent key, lease's request, target, the exact operation, names and places
+	Lease  string `json:"lease"`  // through which it was tried
+	Text   string `json:"text"`   // as the reviewer reads it
+}
+
+// operationDigest identifies a call, so that an approval is for that one alone and asking twice is one
+// question.
+func (u use) operationDigest() (string, error) {
+	type pair struct {
+		Names   []Resource
+		Actions Actions
+		Places  []string
+	}
+	pairs := make([]pair, len(u.Touches))
+	for i, t := range u.Touches {
+		pairs[i] = pair{t.Names, t.Actions, nil}
+		for _, place := range t.Places {
+			pairs[i].Places = append(pairs[i].Places, place.Identity)
+		}
+		slices.Sort(pairs[i].Places)
+	}
+	raw, err := json.Marshal(pairs)
+	if err != nil {
+		return "", fmt.Errorf("encoding what a call touches: %w", err)
+	}
+	return digest("hourkey/operation/1", []string{u.Lease.AgentKey, u.Lease.Request, u.Lease.Environment, u.Lease.Target, u.Operation, u.Exact, string(raw)}), nil
+}

@@ -1,0 +1,240 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// maxOperation bounds what a human can be asked to read: what cannot be shown in full is not approved.
+const maxOperation = 64 << 10
+
+// once lets a call pass for which humans signed, this call and no other; it asks them if the task offers
+// what the call does (approve on use).
+func (b *Broker) once(ctx context.Context, cfg *Configuration, u use, missing []Touched) (Pass, error) {
+	request, err := b.askFor(ctx, cfg, u, missing)
+	if err != nil {
+		return Pass{}, err
+	}
+	defer b.collects.lock("operation/" + request.Operation.Digest)()
+	earlier, err := b.askedBefore(ctx, request.Operation.Digest, u.Lease)
+	if err != nil {
+		return Pass{}, err
+	}
+	switch {
+	case earlier == nil || earlier.Config != cfg.Hash:
+	case earlier.State == RequestPending && b.now().Before(earlier.Deadline):
+		return Pass{}, b.waitsFor(*earlier, u)
+	case earlier.State == RequestDenied:
+		return Pass{}, Errorf(CodeDenied, "a reviewer denied this: %s (request %s)", orElse(earlier.Verdict, "no reason was given"), earlier.ID).
+			WithNext("do not try it again with this lease")
+	case earlier.State == RequestApproved && b.now().Before(earlier.Deadline):
+		return b.useUp(ctx, cfg, u, *earlier, request.Items)
+	}
+	return Pass{}, b.ask(ctx, cfg, u, request)
+}
+
+// askFor makes the request for one call, decided but for the humans. It refuses what no human could let
+// pass: what the task does not offer, what a guardrail forbids, an environment that the lease's own
+// request does not name.
+func (b *Broker) askFor(ctx context.Context, cfg *Configuration, u use, missing []Touched) (Request, error) {
+	from := Request{ID: u.Lease.Request}
+	if err := b.store.View(ctx, func(r Reader) error { return r.Load(&from) }); err != nil {
+		return Request{}, err
+	}
+	for _, reached := range u.reaches {
+		if !slices.Contains(from.Environments, reached) {
+			return Request{}, Errorf(CodeDenied, "%s; this lease works in %s alone (invariant 4)", u.says(), u.Lease.Environment).
+				WithNext("leave it alone, or ask for both: --environment %s --environment %s", u.Lease.Environment, reached)
+		}
+	}
+	scopes, err := b.offered(cfg, u, missing)
+	if err != nil {
+		return Request{}, err
+	}
+	if err := b.guarded(cfg, u); err != nil {
+		return Request{}, err
+	}
+	digest, err := u.operationDigest()
+	if err != nil {
+		return Request{}, err
+	}
+	request := Request{
+		Agent: u.Lease.Agent, AgentKey: u.Lease.AgentKey, Owner: u.agent.Owner, Task: u.Lease.Task, Environments: u.reaches,
+		Reason: from.Reason, TTL: CollectFor, Decision: Decision{Outcome: Allow}, Config: cfg.Hash, AskDigest: digest,
+		Operation: &Operation{Digest: digest, Lease: u.Lease.ID, Text: u.Operation},
+		Items:     []Item{u.item(scopes, b)},
+	}
+	for _, environment := range u.reaches {
+		decision := b.evaluate(cfg, u.agent, request.Task, environment, u.Lease.Target, scopes, true)
+		if decision.Outcome == Deny {
+			return Request{}, denied(decision)
+		}
+		request.decided(decision, environment)
+	}
+	if u.reachesOut() {
+		for _, environment := range u.reaches { // whatever it does there: humans of each environment (invariant 4)
+			request.need(environment, 1)
+		}
+		request.Decision.Outcome = Escalate
+	}
+	if len(u.Operation) > maxOperation {
+		return Request{}, Errorf(CodeDenied, "this call is longer than a human can be shown (%d bytes): it cannot be approved", len(u.Operation))
+	}
+	if err := cfg.settle(&request); err != nil {
+		return Request{}, err
+	}
+	if len(request.Needs) == 0 { // the task gives it, and this lease is smaller
+		return Request{}, u.notCovered(missing)
+	}
+	return request, nil
+}
+
+// offered names what is touched by names for which the task gives or offers it.
+func (b *Broker) offered(cfg *Configuration, u use, missing []Touched) ([]Scope, error) {
+	var scopes []Scope
+	for _, touched := range u.Touches {
+		at := slices.IndexFunc(touched.Names, func(name Resource) bool {
+			_, err := cfg.Policy.Resolve(Ask{
+				Agent: u.Lease.Agent, AgentKey: u.Lease.AgentKey, Task: u.Lease.Task, Environments: u.reaches,
+				Scopes: []Scope{{u.Lease.Target, name, touched.Actions}},
+			})
+			return err == nil
+		})
+		if at < 0 {
+			if len(missing) == 0 {
+				missing = []Touched{touched}
+			}
+			return nil, u.notCovered(missing)
+		}
+		scopes = append(scopes, Scope{u.Lease.Target, touched.Names[at], touched.Actions})
+	}
+	return Normalize(scopes), nil
+}
+
+// notCovered says what the call would do that the lease does not cover, and what it covers.
+func (u use) notCovered(missing []Touched) error {
+	return Errorf(CodeDenied, "this call would %s %s, which this lease does not cover; it covers %s", missing[0].Actions, missing[0].Names[0], strings.Join(Texts(u.Lease.Scopes), " ")).
+		WithNext("ask for it, if the task offers it: hourkey request --task %s --environment %s --scope %s --wait", u.Lease.Task, u.Lease.Environment,
+			Scope{u.Lease.Target, missing[0].Names[0], missing[0].Actions})
+}
+
+// says joins what is told of the things that are touched.
+func (u use) says() string {
+	var all []string
+	for _, touched := range u.Touches {
+		if text := orElse(touched.Says, string(touched.Names[0])); !slices.Contains(all, text) {
+			all = append(all, text)
+		}
+	}
+	return strings.Join(all, "; ")
+}
+
+// item describes the call as reviewers see it. What may change from minute to minute is a fact.
+func (u use) item(scopes []Scope, b *Broker) Item {
+	d := Description{
+		Identity: u.Lease.Identity, Scopes: scopes, Reaches: u.reaches, Native: strings.Split(u.Operation, "\n"), TTL: CollectFor,
+		Walls: []WallFact{{Stops: "any other call", Wall: WallGateway, How: "the gateway lets exactly this operation pass, once, if it still reaches the same"}},
+		Ends:  "with the call; what the call does stays",
+	}
+	if u.Exact != "" {
+		d.Native = append(d.Native, "digest with its hidden values: "+u.Exact)
+	}
+	var facts []Fact
+	for _, touched := range u.Touches {
+		for _, place := range touched.Places {
+			if place.Identity != u.Lease.Identity {
+				d.Elsewhere = append(d.Elsewhere, fmt.Sprintf("%s also lives in %s", touched.Names[len(touched.Names)-1], orElse(place.Shown, place.Identity)))
+			}
+		}
+		if touched.Says != "" {
+			facts = append(facts, Fact{About: string(touched.Names[len(touched.Names)-1]), Text: touched.Says, At: b.now()})
+		}
+	}
+	return Item{Environment: u.Lease.Environment, Target: u.Lease.Target, Asked: scopes, Description: d, Facts: append(facts, u.Facts...)}
+}
+
+// askedBefore finds the newest request for the very same call by the same key.
+func (b *Broker) askedBefore(ctx context.Context, digest string, lease Lease) (*Request, error) {
+	var found *Request
+	err := b.store.View(ctx, func(r Reader) error {
+		return r.Scan("request", "operation/"+digest, func(raw []byte) error {
+			found = &Request{}
+			if err := json.Unmarshal(raw, found); err != nil {
+				return fmt.Errorf("reading request: %w", err)
+			}
+			return ErrStop
+		})
+	})
+	if err != nil || found == nil || found.Agent != lease.Agent || found.AgentKey != lease.AgentKey {
+		return nil, err
+	}
+	return found, nil
+}
+
+// ask keeps the request for humans to decide.
+func (b *Broker) ask(ctx context.Context, cfg *Configuration, u use, request Request) error {
+	var err error
+	if request.ID, err = b.newID(); err != nil {
+		return err
+	}
+	now := b.now()
+	request.Created, request.State, request.Deadline = now, RequestPending, now.Add(PendingFor)
+	if err := b.keep(ctx, cfg, &request); err != nil {
+		return err
+	}
+	b.changed.notify()
+	return b.waitsFor(request, u)
+}
+
+// waitsFor is what the agent reads, in one line: what it would do, that a human was asked, where, and
+// what to do after that.
+func (b *Broker) waitsFor(request Request, u use) error {
+	e := Errorf(CodePending, "this call would %s %s. A human was asked: %s/requests/%s (request %s)", and(u.actions().Names()), u.says(), b.origin, request.ID, request.ID).
+		WithNext("wait with `hourkey wait %s`, then make the same call again", request.ID)
+	e.Request, e.URL = request.ID, b.origin+"/requests/"+request.ID
+	return e
+}
+
+// useUp verifies everything once more and consumes the approval in the transaction that records the call,
+// before anything is forwarded. What the call reaches was looked up a moment ago; if it differs from what
+// was signed, so does its description, and nothing passes.
+func (b *Broker) useUp(ctx context.Context, cfg *Configuration, u use, request Request, items []Item) (Pass, error) {
+	if !items[0].Description.same(request.Items[0].Description) {
+		return Pass{}, stale("what the call would do changed since it was approved")
+	}
+	err := b.store.View(ctx, func(r Reader) error {
+		approvals, err := approvalsOf(r, request.ID)
+		if err != nil {
+			return err
+		}
+		if err := b.verifyApprovals(r, cfg, request, approvals); err != nil {
+			return err
+		}
+		return stillEnough(cfg, request, items, approvals)
+	})
+	if err != nil {
+		return Pass{}, err
+	}
+	data := u.event()
+	data.Approval = request.ID
+	err = b.update(ctx, func(tx Tx) error {
+		if err := errors.Join(b.unended(tx, u.Lease.ID), b.unchanged(tx, request)); err != nil {
+			return err
+		}
+		if b.Configuration().Hash != request.Config {
+			return stale("the configuration changed since this was approved")
+		}
+		used := request
+		used.State, used.Collected, used.Expires = RequestCollected, 1, b.now()
+		if err := tx.Save(&used); err != nil {
+			return err
+		}
+		return b.append(tx, EventCallPassed, "agent:"+u.Lease.Agent, u.Lease.ID, data)
+	})
+	b.changed.notify()
+	return Pass{Request: request.ID, Secrets: u.actions() == Admin}, err
+}
