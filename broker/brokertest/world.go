@@ -77,13 +77,13 @@ func (i *Issuer) SetID(id string) {
 	i.ID = id
 }
 
-// Describe expands prefixes to Tables.
+// Describe expands prefixes to Tables; behind the gateway they stay.
 func (i *Issuer) Describe(_ context.Context, wish broker.Wish) (broker.Description, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	d := broker.Description{Identity: i.ID, TTL: wish.TTL, Ends: "at once", Reaches: i.Reaches}
 	for _, scope := range wish.Scopes {
-		if !scope.Resource.IsPrefix() {
+		if !scope.Resource.IsPrefix() || i.Can.Gateway {
 			d.Scopes = append(d.Scopes, scope)
 			continue
 		}
@@ -114,6 +114,10 @@ func (i *Issuer) Issue(_ context.Context, order broker.Order) (broker.Credential
 	i.made++
 	secret := "secret-of-" + order.Name
 	i.live[order.Name] = secret
+	if i.Can.Gateway {
+		token := broker.NewSecret(broker.TokenPrefix + order.Lease + "_" + secret)
+		return broker.Credential{Gateway: &broker.Gateway{Token: token}, Expires: order.Expires}, nil, nil
+	}
 	return broker.Credential{
 		Values: map[string]broker.Secret{"TOKEN": broker.NewSecret(secret)}, Expires: order.Expires.Add(i.Longer),
 	}, broker.Handle("handle-of-" + order.Name), nil
@@ -191,6 +195,9 @@ func (p *Policy) Resolve(ask broker.Ask) (broker.Resolution, error) {
 	for _, environment := range ask.Environments {
 		byTarget := map[string][]broker.Scope{}
 		for _, scope := range scopes {
+			if !broker.Covers(append(slices.Clone(p.Gives), p.Offers...), []broker.Scope{scope}) {
+				return broker.Resolution{}, broker.Errorf(broker.CodeDenied, "the task does not give %s", scope)
+			}
 			byTarget[scope.Target] = append(byTarget[scope.Target], scope)
 		}
 		for _, target := range slices.Sorted(keysOf(byTarget)) {
@@ -218,7 +225,7 @@ func (p *Policy) Evaluate(query broker.Query) broker.Decision {
 	switch {
 	case p.Forbid != nil && p.Forbid(query):
 		return say(broker.Deny, "forbidden")
-	case broker.Covers(p.Gives, query.Scopes):
+	case query.Granted, broker.Covers(p.Gives, query.Scopes):
 		return say(broker.Allow, "the task gives it")
 	case broker.Covers(append(slices.Clone(p.Gives), p.Offers...), query.Scopes):
 		return say(broker.Escalate, "with approval")
@@ -485,4 +492,21 @@ func (w *World) Events(kind broker.EventType) int {
 		}
 	}
 	return n
+}
+
+// CallsOf gives the data of the gateway's events of one kind.
+func (w *World) CallsOf(kind broker.EventType) []broker.CallEvent {
+	w.Helper()
+	var all []broker.CallEvent
+	for _, event := range w.Store.Log() {
+		if event.Type != kind {
+			continue
+		}
+		var data broker.CallEvent
+		if err := json.Unmarshal(event.Data, &data); err != nil {
+			w.Fatal(err)
+		}
+		all = append(all, data)
+	}
+	return all
 }
