@@ -2,8 +2,6 @@ package broker
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -189,34 +187,4 @@ func (l *life) stop() {
 	if l.timer != nil {
 		l.timer.Stop()
 	}
-}
-
-// Operation is one call that waits for humans, or was approved, instead of a credential.
-type Operation struct {
-	Digest string `json:"digest"` // agent key, lease's request, target, the exact operation, names and places
-	Lease  string `json:"lease"`  // through which it was tried
-	Text   string `json:"text"`   // as the reviewer reads it
-}
-
-// operationDigest identifies a call, so that an approval is for that one alone and asking twice is one
-// question.
-func (u use) operationDigest() (string, error) {
-	type pair struct {
-		Names   []Resource
-		Actions Actions
-		Places  []string
-	}
-	pairs := make([]pair, len(u.Touches))
-	for i, t := range u.Touches {
-		pairs[i] = pair{t.Names, t.Actions, nil}
-		for _, place := range t.Places {
-			pairs[i].Places = append(pairs[i].Places, place.Identity)
-		}
-		slices.Sort(pairs[i].Places)
-	}
-	raw, err := json.Marshal(pairs)
-	if err != nil {
-		return "", fmt.Errorf("encoding what a call touches: %w", err)
-	}
-	return digest("hourkey/operation/1", []string{u.Lease.AgentKey, u.Lease.Request, u.Lease.Environment, u.Lease.Target, u.Operation, u.Exact, string(raw)}), nil
 }

@@ -65,7 +65,7 @@ func (b *Broker) askFor(ctx context.Context, cfg *Configuration, u use, missing 
 	request := Request{
 		Agent: u.Lease.Agent, AgentKey: u.Lease.AgentKey, Owner: u.agent.Owner, Task: u.Lease.Task, Environments: u.reaches,
 		Reason: from.Reason, TTL: CollectFor, Decision: Decision{Outcome: Allow}, Config: cfg.Hash, AskDigest: digest,
-		Operation: &Operation{Digest: digest, Lease: u.Lease.ID, Text: u.Operation},
+		Operation: &Operation{Digest: digest, Lease: u.Lease.ID, Text: u.Operation, Names: u.names()},
 		Items:     []Item{u.item(scopes, b)},
 	}
 	for _, environment := range u.reaches {

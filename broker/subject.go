@@ -67,7 +67,7 @@ func Sentence(r Request) string {
 	for _, item := range r.Effective() {
 		where := " of " + item.Target + " in " + strings.Join(item.environments(), " and ")
 		for _, scope := range item.Description.Scopes {
-			parts = append(parts, and(scope.Actions.Names())+" "+string(scope.Resource)+where)
+			parts = append(parts, and(scope.Actions.Names())+" "+r.Called(scope.Resource)+where)
 		}
 	}
 	if r.Operation != nil {

@@ -174,7 +174,16 @@ type revealed struct {
 	Lease       string            `json:"lease"`
 	Scopes      []string          `json:"scopes"`
 	Values      map[string]string `json:"values"`
+	Gateway     *revealedGateway  `json:"gateway,omitempty"`
 	Expires     time.Time         `json:"expires"`
+}
+
+// revealedGateway is api.Gateway on its way out.
+type revealedGateway struct {
+	Token     string            `json:"token"`
+	Hosts     []string          `json:"hosts"`
+	CA        string            `json:"ca"`
+	Variables map[string]string `json:"variables"`
 }
 
 func (s *Server) collect(c *call) error {
@@ -194,7 +203,13 @@ func reveal(credentials []broker.Credential) []revealed {
 		for name, value := range credential.Values {
 			values[name] = value.Reveal()
 		}
-		list[i] = revealed{credential.Environment, credential.Target, credential.Lease, broker.Texts(credential.Scopes), values, credential.Expires}
+		list[i] = revealed{
+			Environment: credential.Environment, Target: credential.Target, Lease: credential.Lease, Scopes: broker.Texts(credential.Scopes),
+			Values: values, Expires: credential.Expires,
+		}
+		if g := credential.Gateway; g != nil {
+			list[i].Gateway = &revealedGateway{g.Token.Reveal(), g.Hosts, g.CA, g.Variables}
+		}
 	}
 	return list
 }

@@ -36,7 +36,22 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.fail(c, err)
 		return
 	}
+	if r.URL.Path == api.PathTunnel && s.tunnel != nil {
+		s.openTunnel(c, answer)
+		return
+	}
 	s.routes.ServeHTTP(answer, c.request)
+}
+
+// openTunnel hands the call to the gateway, which takes the connection over. A stranger may not try
+// tokens without end.
+func (s *Server) openTunnel(c *call, answer *answerWriter) {
+	c.route = "GET " + api.PathTunnel
+	if err := s.limited(c, s.callers, "tunnel "+addressKey(c.address)); err != nil { // a child opens many at once
+		s.fail(c, err)
+		return
+	}
+	s.tunnel.ServeHTTP(answer, c.request)
 }
 
 // admit refuses what needs no look at the path.

@@ -33,6 +33,10 @@ type Config struct {
 	// where there is none. nil: there is none anywhere.
 	TargetKeys func(ctx context.Context, environment string) (json.RawMessage, error)
 
+	// Tunnel serves api.PathTunnel, the way to the gateway; it proves callers by itself (RFC 9449). nil:
+	// there is no gateway.
+	Tunnel http.Handler
+
 	TrustedProxies []netip.Prefix       // whose X-Forwarded-For is believed
 	MetricsFrom    []netip.Prefix       // who may read /metrics; default: loopback
 	Metrics        *prometheus.Registry // default: a new one
@@ -56,6 +60,7 @@ type Server struct {
 	metricsFrom []netip.Prefix
 	headers     http.Header // on every answer
 	targetKeys  func(ctx context.Context, environment string) (json.RawMessage, error)
+	tunnel      http.Handler
 
 	limits    Limits
 	strangers *limiter // by address, for who is not known yet
@@ -84,7 +89,7 @@ func New(config Config) (*Server, error) {
 	s := &Server{
 		broker: config.Broker, store: config.Store, verifier: config.Verifier, now: config.Now, log: config.Log,
 		origin: config.Origin, secure: origin.Scheme == "https", hosts: map[string]bool{origin.Host: true},
-		proxies: config.TrustedProxies, metricsFrom: config.MetricsFrom, targetKeys: config.TargetKeys, limits: config.Limits.orDefault(),
+		proxies: config.TrustedProxies, metricsFrom: config.MetricsFrom, targetKeys: config.TargetKeys, tunnel: config.Tunnel, limits: config.Limits.orDefault(),
 	}
 	if err := s.build(config, origin); err != nil {
 		return nil, err

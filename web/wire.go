@@ -31,6 +31,9 @@ func (s *Server) wireRequest(r broker.Request) api.Request {
 	if r.State == broker.RequestPending {
 		wire.Page, wire.Digest = s.origin+requestPage+r.ID, r.Digest() // costly, and nobody signs it later
 	}
+	if o := r.Operation; o != nil {
+		wire.Operation = &api.Operation{Lease: o.Lease, Text: o.Text}
+	}
 	for _, item := range r.Effective() {
 		d := item.Description
 		wire.Items = append(wire.Items, api.Item{

@@ -70,7 +70,9 @@ func (a *app) conclude(request api.Request, err error) error {
 			return err
 		}
 	}
-	if err == nil {
+	if err == nil && request.Operation != nil {
+		a.say("request %s is approved: make the same call again before %s", request.ID, clock(request.Deadline))
+	} else if err == nil {
 		a.say("request %s is approved: `hourkey exec --request %s -- COMMAND` collects it until %s", request.ID, request.ID, clock(request.Deadline))
 	}
 	return err

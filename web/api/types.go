@@ -150,6 +150,8 @@ type Request struct {
 	Collected    int       `json:"collected"`        // times
 	Config       string    `json:"config"`           // hash of the configuration it was decided under
 
+	Operation *Operation `json:"operation,omitempty"` // one call through the gateway, instead of a credential
+
 	// Credentials are there only in the answer to a RequestCreate that said Collect, and only once.
 	Credentials []Credential `json:"credentials,omitempty"`
 }
@@ -164,6 +166,13 @@ type Item struct {
 	Native      []string `json:"native,omitempty"`  // the provider's own policy, line by line
 	Ends        string   `json:"ends,omitempty"`    // how surely it ends
 	TTLSeconds  int64    `json:"ttl_seconds"`
+}
+
+// Operation is one call through the gateway that humans decide, instead of a credential: after the approval
+// the agent makes the same call again.
+type Operation struct {
+	Lease string `json:"lease"`
+	Text  string `json:"text"`
 }
 
 // Reason is one line that decided.
@@ -192,7 +201,17 @@ type Credential struct {
 	Lease       string            `json:"lease"`
 	Scopes      []string          `json:"scopes"`
 	Values      map[string]Secret `json:"values"` // environment variable → value, as exec gives it to the child
+	Gateway     *Gateway          `json:"gateway,omitempty"`
 	Expires     time.Time         `json:"expires"`
+}
+
+// Gateway is a credential that works through the broker's tunnel alone (PathTunnel), presented with a
+// DPoP proof (RFC 9449) by the agent's key. It is for a forwarder, never for a child's environment.
+type Gateway struct {
+	Token     Secret            `json:"token"`
+	Hosts     []string          `json:"hosts"`     // that the tunnel leads to, the main one first; port 443
+	CA        string            `json:"ca"`        // PEM: to be trusted for these hosts alone, until the lease ends
+	Variables map[string]string `json:"variables"` // variable → value for the child; {base} and {placeholder} are filled in
 }
 
 // CredentialList answers PathCredentials: all items of the request.

@@ -63,6 +63,7 @@ func requestFixtures(now time.Time) []Fixture {
 	bob := []broker.Approval{{Reviewer: "bob", At: now.Add(-time.Minute)}}
 	return []Fixture{
 		page("request-pending", fixtureRequest(now), Context{Human: "alice", Decides: true}),
+		page("request-operation", fixtureOperation(now), Context{Human: "alice", Decides: true}),
 		page("request-hostile", fixtureHostile(now), Context{Human: "alice", Decides: true, Approvals: bob}, MistakesNotice()),
 		page("request-signed-by-me", fixtureHostile(now), Context{Human: "bob", Approvals: bob}),
 		page("request-owner", fixtureRequest(now), Context{Human: "carol"}),
@@ -106,6 +107,31 @@ func fixtureRequest(now time.Time) broker.Request {
 		}},
 		Needs: []broker.Need{{Environment: "staging", Humans: 1}},
 	}
+}
+
+// fixtureOperation is one call through the gateway: the nine seconds, asked for.
+func fixtureOperation(now time.Time) broker.Request {
+	const volume = "volume/3d2c42fb-0f5a-4f0e-9d0c-5d8f1b1a7c11"
+	r := fixtureRequest(now)
+	r.ID, r.Task, r.Environments = "01jd7w3k9q8r6t5y4v2x1z0ope", "fix-staging", []string{"production", "staging"}
+	r.Reason = "Credential mismatch in staging; I want to recreate the volume."
+	r.Needs = []broker.Need{{Environment: "production", Humans: 2}, {Environment: "staging", Humans: 1}}
+	text := "mutation volumeDelete(volumeId: \"3d2c42fb-0f5a-4f0e-9d0c-5d8f1b1a7c11\")"
+	r.Operation = &broker.Operation{Digest: "d", Lease: "l", Text: text, Names: map[broker.Resource]broker.Resource{volume: "volume/shop-data"}}
+	r.Items = []broker.Item{{
+		Environment: "staging", Target: "railway",
+		Description: broker.Description{
+			Identity: "railway:p1/e1", Scopes: []broker.Scope{{Target: "railway", Resource: volume, Actions: broker.Delete}},
+			Reaches: []string{"production", "staging"}, Elsewhere: []string{"volume/shop-data also lives in production"}, Native: []string{text},
+			Walls: []broker.WallFact{{Stops: "any other call", Wall: broker.WallGateway, How: "the gateway lets exactly this operation pass, once, if it still reaches the same"}},
+			TTL:   10 * time.Minute, Ends: "with the call; what the call does stays",
+		},
+		Facts: []broker.Fact{
+			{About: "volume/shop-data", Text: "volume shop-data, attached to postgres in production and staging; 3 backups lie on it and go with it", At: now},
+			{About: "volume/shop-data", Text: "412 MB in production, 38 MB in staging", At: now},
+		},
+	}}
+	return r
 }
 
 // fixtureHostile is a request whose words, names and reach try to mislead.

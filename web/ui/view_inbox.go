@@ -44,7 +44,7 @@ func InboxOf(in broker.Inbox, recent []broker.Request, now time.Time) Inbox {
 	view.Empty = len(view.Groups) == 0
 	for _, r := range recent {
 		if r.State != broker.RequestPending && len(view.Recent) < recentInInbox {
-			view.Recent = append(view.Recent, Entry{Path: RequestPath(r.ID), Who: r.Agent, What: r.Task + " in " + strings.Join(r.Environments, ", "), When: stateText(r.State)})
+			view.Recent = append(view.Recent, Entry{Path: RequestPath(r.ID), Who: r.Agent, What: r.Task + " in " + strings.Join(r.Environments, ", "), When: stateText(r.State, r.Operation != nil)})
 		}
 	}
 	return view
@@ -62,7 +62,7 @@ func entries[T any](list []T, entry func(T) Entry) []Entry {
 func requestEntry(r broker.Request, now time.Time) Entry {
 	entry := Entry{Path: RequestPath(r.ID), Who: r.Agent, When: left(r.Deadline, now)}
 	where := " in " + strings.Join(r.Environments, ", ")
-	clauses := clausesOf(r.Effective())
+	clauses := clausesOf(r)
 	if len(clauses) == 0 {
 		entry.What = "asks for nothing" + where
 		return entry

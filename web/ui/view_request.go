@@ -18,6 +18,7 @@ type Request struct {
 	State            broker.RequestState
 	StateText        string
 
+	Once         bool // one call through the gateway, and no credential
 	Agent        string
 	Clauses      []Clause
 	Environments []Environment
@@ -106,8 +107,8 @@ const inSentence = 3
 // first and has been narrowed since.
 func RequestOf(r broker.Request, c Context) Request {
 	view := Request{
-		ID: r.ID, Path: RequestPath(r.ID), Digest: r.Digest(), State: r.State, StateText: stateText(r.State),
-		Agent: r.Agent, Clauses: clausesOf(r.Effective()), TTL: span(r.EffectiveTTL()), Task: r.Task, Owner: r.Owner,
+		ID: r.ID, Path: RequestPath(r.ID), Digest: r.Digest(), State: r.State, StateText: stateText(r.State, r.Operation != nil),
+		Once: r.Operation != nil, Agent: r.Agent, Clauses: clausesOf(r), TTL: span(r.EffectiveTTL()), Task: r.Task, Owner: r.Owner,
 		Reasons: r.Decision.Reasons, Words: r.Reason, AgentKey: r.AgentKey,
 		Decides: c.Decides, Denies: c.Decides || r.State == broker.RequestPending && r.Owner == c.Human,
 		NotYours: notYours(r, c), Deadline: "It waits until " + clock(r.Deadline) + ": " + left(r.Deadline, c.Now) + ".",
@@ -130,11 +131,11 @@ func RequestOf(r broker.Request, c Context) Request {
 	return view
 }
 
-func clausesOf(items []broker.Item) []Clause {
+func clausesOf(r broker.Request) []Clause {
 	resources := map[broker.Actions][]string{} // set of actions → what it is asked of
-	for _, item := range items {
+	for _, item := range r.Effective() {
 		for _, scope := range item.Description.Scopes {
-			if name := string(scope.Resource); !slices.Contains(resources[scope.Actions], name) {
+			if name := r.Called(scope.Resource); !slices.Contains(resources[scope.Actions], name) {
 				resources[scope.Actions] = append(resources[scope.Actions], name)
 			}
 		}
@@ -224,7 +225,13 @@ func needText(need broker.Need, c Context) string {
 	return fmt.Sprintf("%d of %s", have, count(need.Humans, "approval"))
 }
 
-func stateText(state broker.RequestState) string {
+func stateText(state broker.RequestState, once bool) string {
+	switch {
+	case once && state == broker.RequestApproved:
+		return "Approved, not used yet"
+	case once && state == broker.RequestCollected:
+		return "Approved and used"
+	}
 	switch state {
 	case broker.RequestPending:
 		return "Waiting for a human"

@@ -1,0 +1,63 @@
+package broker
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Operation is one call that waits for humans, or was approved, instead of a credential.
+type Operation struct {
+	Digest string `json:"digest"` // agent key, lease's request, target, the exact operation, names and places
+	Lease  string `json:"lease"`  // through which it was tried
+	Text   string `json:"text"`   // as the reviewer reads it
+	// Names tell what people call a resource that a scope names by its id: "volume/3d2c…" → "volume/shop-data".
+	Names map[Resource]Resource `json:"names,omitempty"`
+}
+
+// Called is how a reviewer reads the name of a resource: by what people call it, and its id.
+func (r Request) Called(resource Resource) string {
+	if r.Operation == nil || r.Operation.Names[resource] == "" {
+		return string(resource)
+	}
+	_, id, _ := strings.Cut(string(resource), "/")
+	return fmt.Sprintf("%s (%s)", r.Operation.Names[resource], id)
+}
+
+// names gives, for each name of a thing that is not the last, the last: the one that people use.
+func (u use) names() map[Resource]Resource {
+	names := map[Resource]Resource{}
+	for _, touched := range u.Touches {
+		last := touched.Names[len(touched.Names)-1]
+		for _, name := range touched.Names {
+			if name != last {
+				names[name] = last
+			}
+		}
+	}
+	return names
+}
+
+// operationDigest identifies a call, so that an approval is for that one alone and asking twice is one
+// question.
+func (u use) operationDigest() (string, error) {
+	type pair struct {
+		Names   []Resource
+		Actions Actions
+		Places  []string
+	}
+	pairs := make([]pair, len(u.Touches))
+	for i, t := range u.Touches {
+		pairs[i] = pair{t.Names, t.Actions, nil}
+		for _, place := range t.Places {
+			pairs[i].Places = append(pairs[i].Places, place.Identity)
+		}
+		slices.Sort(pairs[i].Places)
+	}
+	raw, err := json.Marshal(pairs)
+	if err != nil {
+		return "", fmt.Errorf("encoding what a call touches: %w", err)
+	}
+	return digest("hourkey/operation/1", []string{u.Lease.AgentKey, u.Lease.Request, u.Lease.Environment, u.Lease.Target, u.Operation, u.Exact, string(raw)}), nil
+}
