@@ -195,9 +195,6 @@ func (p *Policy) Resolve(ask broker.Ask) (broker.Resolution, error) {
 	for _, environment := range ask.Environments {
 		byTarget := map[string][]broker.Scope{}
 		for _, scope := range scopes {
-			if !broker.Covers(append(slices.Clone(p.Gives), p.Offers...), []broker.Scope{scope}) {
-				return broker.Resolution{}, broker.Errorf(broker.CodeDenied, "the task does not give %s", scope)
-			}
 			byTarget[scope.Target] = append(byTarget[scope.Target], scope)
 		}
 		for _, target := range slices.Sorted(keysOf(byTarget)) {
