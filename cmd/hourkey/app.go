@@ -76,8 +76,8 @@ func (a *app) rootCommand() *cobra.Command {
 		Long: `hourkey asks a Hourkey broker for credentials that work for one task, in one environment, for
 at most an hour. What could delete or hand out power waits for a human.
 
-Exit codes: 0 done, 1 error, 2 usage, 3 denied, 4 waiting for approval. Under exec the status is the
-command's own (128 + N when signal N killed it), and 125 when hourkey itself failed.
+Exit codes: 0 done, 1 error, 2 usage, 3 denied, 4 waiting for approval, 5 doctor found something. Under
+exec the status is the command's own (128 + N when signal N killed it), and 125 when hourkey itself failed.
 
 Variables: HOURKEY_TASK and HOURKEY_ENVIRONMENT stand in for --task and --environment, HOURKEY_URL names
 the broker when several are enrolled, HOURKEY_CA is a PEM file with the authority of a private broker.`,
@@ -89,7 +89,7 @@ the broker when several are enrolled, HOURKEY_CA is a PEM file with the authorit
 		},
 	}
 	root.AddCommand(a.enrollCommand(), a.tasksCommand(), a.requestCommand(), a.requestsCommand(), a.waitCommand(),
-		a.execCommand(), a.leasesCommand(), a.releaseCommand(), a.credentialCommand(), a.versionCommand())
+		a.execCommand(), a.leasesCommand(), a.releaseCommand(), a.credentialCommand(), a.doctorCommand(), a.versionCommand())
 	return root
 }
 

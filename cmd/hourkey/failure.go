@@ -19,6 +19,7 @@ const (
 	exitUsage   = 2
 	exitDenied  = 3
 	exitPending = 4
+	exitFound   = 5   // doctor found something
 	exitExec    = 125 // our own failure under exec
 	exitSignal  = 128 // plus the signal's number
 )
