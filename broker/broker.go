@@ -52,8 +52,9 @@ type Broker struct {
 	sweeping  sync.Map   // binding → struct{}: a pass of the sweeper is ending its leases
 	tidying   sync.Mutex // held by the one pass that expires requests and forgets
 	failpoint func(name string)
-	lastEvent atomic.Int64 // Unix nanoseconds of the newest event
-	broken    atomic.Bool  // the store refused the last write
+	age       atomic.Uint64 // counts the transactions that changed anything but the log
+	lastEvent atomic.Int64  // Unix nanoseconds of the newest event
+	broken    atomic.Bool   // the store refused the last write
 }
 
 // New opens the broker on its store: it learns or makes the installation id and records the start.

@@ -120,7 +120,7 @@ func (b *Broker) flushCalls(ctx context.Context) error {
 		b.calls.done(nil, nil)
 		return nil
 	}
-	err := b.update(ctx, func(tx Tx) error {
+	err := b.appendOnly(ctx, func(tx Tx) error {
 		for _, entry := range entries {
 			if err := b.append(tx, entry.kind, "agent:"+entry.lease.Agent, entry.lease.ID, entry.data); err != nil {
 				return err

@@ -61,6 +61,14 @@ type Lease struct {
 // Open tells whether the credential may still work.
 func (l *Lease) Open() bool { return l.State != LeaseEnded }
 
+// expired tells that its time is over.
+func (l *Lease) expired(now time.Time) error {
+	if !now.Before(l.Expires) {
+		return Errorf(CodeExpired, "this lease has expired")
+	}
+	return nil
+}
+
 // Meta places leases by id, by request, newest first over all and by agent; and while open once more, and by
 // when the sweeper must look.
 func (l *Lease) Meta() Meta {

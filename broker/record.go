@@ -18,9 +18,26 @@ import (
 func (b *Broker) update(ctx context.Context, change func(Tx) error) error {
 	var refused error
 	err := b.store.Update(ctx, func(tx Tx) error {
+		if refused = change(tx); refused == nil {
+			b.age.Add(1) // before any later transaction looks
+		}
+		return refused
+	})
+	b.age.Add(1) // and after it is stored: who read in between has read what was
+	return b.wrote(ctx, err, refused)
+}
+
+// appendOnly is update for what only appends: nothing that anybody decides by changes.
+func (b *Broker) appendOnly(ctx context.Context, change func(Tx) error) error {
+	var refused error
+	err := b.store.Update(ctx, func(tx Tx) error {
 		refused = change(tx)
 		return refused
 	})
+	return b.wrote(ctx, err, refused)
+}
+
+func (b *Broker) wrote(ctx context.Context, err, refused error) error {
 	switch {
 	case err == nil:
 		b.broken.Store(false)
@@ -34,11 +51,16 @@ func (b *Broker) update(ctx context.Context, change func(Tx) error) error {
 
 // append writes an event of this moment.
 func (b *Broker) append(tx Tx, kind EventType, actor, subject string, data any) error {
-	now := b.now()
 	raw, err := json.Marshal(data)
 	if err != nil {
 		return fmt.Errorf("encoding event %s: %w", kind, err)
 	}
+	return b.appendRaw(tx, kind, actor, subject, raw)
+}
+
+// appendRaw is append of data that is JSON already: transactions run one at a time, and encoding need not.
+func (b *Broker) appendRaw(tx Tx, kind EventType, actor, subject string, raw json.RawMessage) error {
+	now := b.now()
 	if err := tx.Append(Event{Type: kind, Time: now, Actor: actor, Subject: subject, Data: raw}); err != nil {
 		return fmt.Errorf("appending event %s: %w", kind, err)
 	}

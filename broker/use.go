@@ -5,9 +5,12 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,6 +20,14 @@ type Presented struct {
 	Lease  Lease
 	Target Target
 	Ends   context.Context //nolint:containedctx // it is the lease's life, not a call's
+
+	seen atomic.Pointer[admission] // the last look at lease, agent and freezes
+}
+
+// admission is what a look at the store said. It holds as long as nothing but the log has changed since.
+type admission struct {
+	age   uint64
+	agent Agent
 }
 
 // Place is where a resource lives: the identity of a target there, as Issuer.Identify gives it, and what
@@ -141,6 +152,7 @@ type use struct {
 	*Presented
 	Call
 	agent   Agent
+	age     uint64   // when that was
 	reaches []string // environments, sorted; the lease's own alone in most calls
 }
 
@@ -200,11 +212,25 @@ func (b *Broker) environmentOf(ctx context.Context, cfg *Configuration, lease Le
 	return "", nil
 }
 
-// admitUse looks at lease, agent and freezes as they are now.
+// admitUse looks at lease, agent and freezes as they are now. Nothing need be read again while nothing was
+// written: a freeze that could not be written yet has cut the lease's life before anything else.
 func (b *Broker) admitUse(ctx context.Context, u *use) error {
-	if u.Ends.Err() != nil {
+	if err := errors.Join(u.Ends.Err(), u.Lease.expired(b.now())); err != nil {
 		return Errorf(CodeExpired, "this lease has ended").WithNext("make a new request")
 	}
+	u.age = b.age.Load() // before the look, so that a change during it is seen next time
+	if seen := u.seen.Load(); seen != nil && seen.age == u.age && !u.reachesOut() {
+		u.agent = seen.agent
+		return nil
+	}
+	err := b.look(ctx, u)
+	if err == nil && !u.reachesOut() {
+		u.seen.Store(&admission{u.age, u.agent})
+	}
+	return err
+}
+
+func (b *Broker) look(ctx context.Context, u *use) error {
 	return b.store.View(ctx, func(r Reader) (err error) {
 		stored := Lease{ID: u.Lease.ID}
 		if err := r.Load(&stored); err != nil {
@@ -292,7 +318,7 @@ func (b *Broker) recordRefusedCall(ctx context.Context, u use, refusal error) er
 	defer cancel()
 	data := u.event()
 	data.Refusal, data.Code = messageOf(refusal), CodeOf(refusal)
-	err := b.update(ctx, func(tx Tx) error {
+	err := b.appendOnly(ctx, func(tx Tx) error {
 		return b.append(tx, EventCallRefused, "agent:"+u.Lease.Agent, u.Lease.ID, data)
 	})
 	if err != nil {
@@ -308,11 +334,17 @@ func (b *Broker) recordCall(ctx context.Context, u use) error {
 	if actions := u.actions(); actions&^Read == 0 && b.calls.add(callEntry{EventCallPassed, u.Lease, data}) {
 		return nil
 	}
-	return b.update(ctx, func(tx Tx) error {
-		if err := b.unended(tx, u.Lease.ID); err != nil {
-			return err
+	raw, err := json.Marshal(data)
+	if err != nil {
+		return fmt.Errorf("encoding a call: %w", err)
+	}
+	return b.appendOnly(ctx, func(tx Tx) error {
+		if b.age.Load() != u.age { // something changed since it was admitted: perhaps the lease has ended
+			if err := b.unended(tx, u.Lease.ID); err != nil {
+				return err
+			}
 		}
-		return b.append(tx, EventCallPassed, "agent:"+u.Lease.Agent, u.Lease.ID, data)
+		return b.appendRaw(tx, EventCallPassed, "agent:"+u.Lease.Agent, u.Lease.ID, raw)
 	})
 }
 

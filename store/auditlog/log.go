@@ -107,20 +107,35 @@ func (l *Log) Events(snapshot store.Snapshot, from uint64, each func(number uint
 func encode(h *head, event broker.Event) (*bytes.Buffer, error) {
 	ce := cloudEvent{
 		SpecVersion: "1.0", ID: strconv.FormatUint(h.size, 10), Source: h.source(),
-		Type: event.Type, Time: event.Time.UTC(), Subject: event.Subject, Actor: event.Actor, Data: event.Data,
+		Type: event.Type, Time: event.Time.UTC(), Subject: event.Subject, Actor: event.Actor,
 	}
 	if len(event.Data) > 0 {
 		ce.ContentType = "application/json"
 	}
 	var out bytes.Buffer
-	out.Grow(1024)
+	out.Grow(512 + len(event.Data))
 	encoder := json.NewEncoder(&out)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(ce); err != nil {
 		return nil, broker.Errorf(broker.CodeInternal, "the event %s cannot be encoded", event.Type).Because(err)
 	}
 	out.Truncate(out.Len() - 1) // the encoder's newline
-	return &out, nil
+	return &out, appendData(&out, event)
+}
+
+// appendData writes the last field. The data is JSON already: the encoder would only read and copy it again,
+// while everybody else waits for the transaction.
+func appendData(out *bytes.Buffer, event broker.Event) error {
+	if len(event.Data) == 0 {
+		return nil
+	}
+	out.Truncate(out.Len() - 1) // the closing brace
+	out.WriteString(`,"data":`)
+	if err := json.Compact(out, event.Data); err != nil { // one event, one line
+		return broker.Errorf(broker.CodeInternal, "the data of the event %s is not JSON", event.Type).Because(err)
+	}
+	out.WriteByte('}')
+	return nil
 }
 
 // Keys of the log, behind store.LogPrefix:
