@@ -126,11 +126,15 @@ func (u use) notCovered(missing []Touched) error {
 func (u use) says() string {
 	var all []string
 	for _, touched := range u.Touches {
-		if text := orElse(touched.Says, string(touched.Names[0])); !slices.Contains(all, text) {
+		text := string(touched.Names[len(touched.Names)-1])
+		if touched.Says != "" {
+			text += " (" + touched.Says + ")"
+		}
+		if !slices.Contains(all, text) {
 			all = append(all, text)
 		}
 	}
-	return strings.Join(all, "; ")
+	return strings.Join(all, ", ")
 }
 
 // item describes the call as reviewers see it. What may change from minute to minute is a fact.

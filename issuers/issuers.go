@@ -22,6 +22,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/issuers/gateway"
 	"github.com/hourkey/hourkey/issuers/jwt"
 	"github.com/hourkey/hourkey/issuers/postgres"
 )
@@ -39,6 +40,8 @@ type Config struct {
 	Now  func() time.Time
 	// Failpoint is called around each provider call, for crash tests (postgres.Failpoints).
 	Failpoint func(point string)
+	// Authority certifies our end of tunnels, for the kinds behind the gateway.
+	Authority *gateway.Authority
 }
 
 // opener makes the issuer of one kind from its body; settings, in JSON, tell one configuration from another.
@@ -52,8 +55,11 @@ type targetIssuer interface {
 // openers is the table of kinds.
 func openers() map[string]opener {
 	return map[string]opener{
+		"github":      openGitHub,
 		jwt.Kind:      openJWT,
 		postgres.Kind: openPostgres,
+		"railway":     openRailway,
+		"supabase":    openSupabase,
 	}
 }
 

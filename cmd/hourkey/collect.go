@@ -74,7 +74,7 @@ func choose(credentials []api.Credential, target string) ([]api.Credential, map[
 	chosen := credentials
 	if target != "" {
 		chosen = slices.DeleteFunc(slices.Clone(credentials), func(c api.Credential) bool {
-			return target != c.Target && target != c.Environment+"/"+c.Target
+			return target != c.Target && target != place(c)
 		})
 		if len(chosen) == 0 {
 			return nil, nil, failf("it has "+targets(credentials), "--target %s: the request has no such target", target)
@@ -84,33 +84,64 @@ func choose(credentials []api.Credential, target string) ([]api.Credential, map[
 	return chosen, values, err
 }
 
-// merge joins the variables of several targets. Two values under one name would send a command to
-// whichever came last, so that is refused.
+// merge joins the variables of several targets. Two values under one name, or two gateway leases for one
+// host, would send a command to whichever came last, so that is refused. Those of a gateway lease are the
+// forwarder's to fill in: merge only looks at their names.
 func merge(credentials []api.Credential) (map[string]api.Secret, error) {
 	values := map[string]api.Secret{}
-	from := map[string]string{} // variable → environment/target
+	taken := claims{}
 	for _, c := range credentials {
 		for _, name := range slices.Sorted(maps.Keys(c.Values)) {
-			place := c.Environment + "/" + c.Target
-			if other, taken := from[name]; taken {
-				return nil, failf("choose one with --target "+other+" or --target "+place, "%s and %s both set %s", other, place, name)
-			}
-			if err := checkVariable(name, c.Values[name]); err != nil {
+			if err := taken.variable(c, name, c.Values[name]); err != nil {
 				return nil, err
 			}
-			from[name], values[name] = place, c.Values[name]
+			values[name] = c.Values[name]
+		}
+		if c.Gateway == nil {
+			continue
+		}
+		for _, name := range slices.Sorted(maps.Keys(c.Gateway.Variables)) {
+			if err := taken.variable(c, name, api.NewSecret(c.Gateway.Variables[name])); err != nil {
+				return nil, err
+			}
+		}
+		for _, host := range c.Gateway.Hosts {
+			if err := taken.claim(c, "lead to "+host); err != nil {
+				return nil, err
+			}
 		}
 	}
-	if len(values) == 0 {
+	if len(taken) == 0 {
 		return nil, errors.New("the broker sent a credential without values")
 	}
 	return values, nil
 }
 
+// claims notes what a target does that only one may: "set PGUSER" → environment/target.
+type claims map[string]string
+
+func (t claims) claim(c api.Credential, what string) error {
+	if other, taken := t[what]; taken && other != place(c) {
+		return failf("choose one with --target "+other+" or --target "+place(c), "%s and %s both %s", other, place(c), what)
+	}
+	t[what] = place(c)
+	return nil
+}
+
+func (t claims) variable(c api.Credential, name string, value api.Secret) error {
+	if err := t.claim(c, "set "+name); err != nil {
+		return err
+	}
+	return checkVariable(name, value)
+}
+
+// place names a credential as --target takes it.
+func place(c api.Credential) string { return c.Environment + "/" + c.Target }
+
 func targets(credentials []api.Credential) string {
 	var names []string
 	for _, c := range credentials {
-		names = append(names, c.Environment+"/"+c.Target)
+		names = append(names, place(c))
 	}
 	return strings.Join(names, ", ")
 }

@@ -15,7 +15,8 @@ func (a *app) credentialCommand() *cobra.Command {
 		Use:   "credential",
 		Short: "Print credentials for tools that exec cannot start",
 		Long: `Print credentials. Prefer exec: it keeps them out of files and scrollback, and releases them at the end.
-What is printed here lives until its end, or until hourkey release.`,
+What is printed here lives until its end, or until hourkey release. Targets behind the gateway have no
+key to print: they work under exec alone.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -73,12 +74,26 @@ func (a *app) credentialEnv(ctx context.Context, q *ask, target string, wait boo
 	}
 	chosen, values, err := choose(credentials, target)
 	if err == nil {
+		err = printable(request, chosen)
+	}
+	if err == nil {
 		err = a.printCredentials(request, chosen, values)
 	}
 	if err != nil {
 		a.release(ctx, client, credentials)
 	}
 	return err
+}
+
+// printable refuses leases behind the gateway: their token is of use only to a program that opens
+// tunnels with the agent's key.
+func printable(request api.Request, credentials []api.Credential) error {
+	for _, c := range credentials {
+		if c.Gateway != nil {
+			return failf("run `hourkey exec --request "+request.ID+" -- COMMAND`", "%s is reached through the gateway: it has no key that could be printed", place(c))
+		}
+	}
+	return nil
 }
 
 // printedCredential is api.Credential with its values in the open: the JSON of `credential`.

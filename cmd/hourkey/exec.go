@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"os/exec"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/hourkey/hourkey/cmd/hourkey/forward"
 	"github.com/hourkey/hourkey/web/api"
 )
 
@@ -27,6 +29,10 @@ func (a *app) execCommand() *cobra.Command {
 waits. At the end every lease is released, whatever the command's status.
 
 The command gets the credentials' variables and nothing else of ours; its input and output are untouched.
+For targets behind the gateway exec runs a forwarder on 127.0.0.1 while the command runs: the command gets a
+base URL and HTTPS_PROXY, files that name the gateway's authority, and no token. Other https hosts than those
+of its targets are then refused. docs/exec.md says what that means for which tool.
+
 When a lease ends before the command does, exec says so five minutes before and at the end, and lets the
 command run on: what it still does without access is its own affair, and killing it could do more harm.
 
@@ -63,7 +69,7 @@ func (a *app) exec(ctx context.Context, q *ask, target string, args []string) er
 	if err != nil {
 		return fmt.Errorf("finding the command: %w", err)
 	}
-	client, _, err := a.client()
+	client, id, err := a.client()
 	if err != nil {
 		return err
 	}
@@ -84,12 +90,58 @@ func (a *app) exec(ctx context.Context, q *ask, target string, args []string) er
 	if err != nil {
 		return err
 	}
+	stop, err := a.forward(client, id.Origin, chosen, values)
+	if err != nil {
+		return err
+	}
+	defer stop() // before the release: a tunnel that breaks off says less than one that was closed
 	command := &exec.Cmd{Path: path, Args: args, Env: childEnviron(a.environ, values), Stdin: a.stdin, Stdout: a.stdout, Stderr: os.Stderr}
 	if err := a.runChild(ctx, signals, command, chosen); err != nil {
 		a.hintMore(err, request, credentials)
 		return err
 	}
 	return nil
+}
+
+// forward runs a forwarder for the credentials that are behind the gateway, if there are any, and adds
+// its variables to values. Stop ends it.
+func (a *app) forward(client *api.Client, origin string, credentials []api.Credential, values map[string]api.Secret) (stop func(), err error) {
+	config := forward.Config{
+		Open: client.OpenTunnel, Getenv: a.getenv, Say: func(line string) { a.say("warning: %s", line) },
+		Direct: []string{hostOf(origin)}, // a hourkey inside the command has its own way to the broker
+	}
+	for _, c := range credentials {
+		if c.Gateway != nil {
+			config.Targets = append(config.Targets, forward.Target{Name: place(c), Gateway: *c.Gateway})
+		}
+	}
+	if len(config.Targets) == 0 {
+		return func() {}, nil
+	}
+	forwarder, err := forward.Start(config)
+	if err != nil {
+		return nil, fmt.Errorf("starting the forwarder: %w", err)
+	}
+	for name, value := range forwarder.Environ() {
+		if _, taken := values[name]; taken {
+			return nil, errors.Join(fmt.Errorf("a credential sets %s, which the forwarder needs", name), forwarder.Close())
+		}
+		values[name] = value
+	}
+	return func() {
+		if err := forwarder.Close(); err != nil {
+			a.say("warning: ending the forwarder: %s", err)
+		}
+	}, nil
+}
+
+// hostOf is the host of an origin, without port.
+func hostOf(origin string) string {
+	u, err := url.Parse(origin)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
 }
 
 // obtain finds or makes the request and waits for humans where they must decide.

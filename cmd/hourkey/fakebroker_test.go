@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hourkey/hourkey/cmd/hourkey/forward/forwardtest"
 	"github.com/hourkey/hourkey/web/api"
 )
 
@@ -22,10 +23,12 @@ import (
 //
 // Rules: task "fix" gives orders-db:public.orders:read,write and, in "twice", a second target with the
 // same variables; a scope with delete waits for a human; the task "forbidden" is denied; environment
-// "short" has leases that live for seconds.
+// "short" has leases that live for seconds. In "gateway" there is a target behind the gateway alone, in
+// "mixed" one of each kind, and "gateways" has two with the same host.
 type fakeBroker struct {
 	*httptest.Server
-	code string
+	code    string
+	gateway *forwardtest.Gateway
 
 	mu       sync.Mutex
 	agents   map[string]ed25519.PublicKey
@@ -34,13 +37,15 @@ type fakeBroker struct {
 	byKey    map[string]*api.Request // Idempotency-Key
 	leases   []*api.Lease
 	secrets  []string
-	lose     map[string]int // "METHOD path" → answers to lose
+	tunnels  map[string]api.Gateway // lease → its credential
+	lose     map[string]int         // "METHOD path" → answers to lose
 	decided  *sync.Cond
 }
 
 func newFakeBroker() *fakeBroker {
 	f := &fakeBroker{
 		code: "code-" + rand.Text(), agents: map[string]ed25519.PublicKey{}, used: map[string]bool{}, byKey: map[string]*api.Request{}, lose: map[string]int{},
+		tunnels: map[string]api.Gateway{}, gateway: forwardtest.New(http.HandlerFunc(provider), "api.provider.example"),
 	}
 	f.secrets = append(f.secrets, f.code)
 	f.decided = sync.NewCond(&f.mu)
@@ -59,8 +64,21 @@ func newFakeBroker() *fakeBroker {
 	} {
 		mux.HandleFunc(pattern, f.authenticated(handle))
 	}
+	mux.Handle("GET "+api.PathTunnel, f.gateway)
 	f.Server = httptest.NewServer(mux)
+	f.gateway.Origin = f.URL
 	return f
+}
+
+// Close ends it with its tunnels.
+func (f *fakeBroker) Close() {
+	f.gateway.Close()
+	f.Server.Close()
+}
+
+// provider is what is behind the gateway: it tells what it was asked.
+func provider(w http.ResponseWriter, r *http.Request) {
+	fmt.Fprintf(w, "%s %s %s\n", r.Method, r.URL, r.Host)
 }
 
 // authenticated checks the token, answers, and loses the answer where a test wants that.
@@ -210,10 +228,20 @@ func (f *fakeBroker) decide(ask api.RequestCreate) *api.Request {
 		ID: id, Agent: "claude-code", Owner: "alice", Task: ask.Task, Environments: ask.Environments, State: api.StateApproved,
 		TTLSeconds: ttl, Outcome: "allow", Reason: ask.Reason, Created: now, Deadline: now.Add(10 * time.Minute), Page: f.URL + "/requests/" + id,
 	}
+	others := map[string][]string{
+		"twice": {"orders-db", "stock-db"}, "gateway": {"railway"}, "mixed": {"orders-db", "railway"}, "gateways": {"railway", "railway-2"},
+	}
 	for _, environment := range ask.Environments {
-		request.Items = append(request.Items, api.Item{Environment: environment, Target: "orders-db", Asked: scopes, Scopes: scopes, TTLSeconds: ttl})
-		if environment == "twice" {
-			request.Items = append(request.Items, api.Item{Environment: environment, Target: "stock-db", Scopes: []string{"stock-db:public.stock:read"}, TTLSeconds: ttl})
+		targets, special := others[environment]
+		if !special {
+			targets = []string{"orders-db"}
+		}
+		for _, target := range targets {
+			item := api.Item{Environment: environment, Target: target, Asked: scopes, Scopes: scopes, TTLSeconds: ttl}
+			if target != "orders-db" {
+				item.Scopes = []string{target + ":*:read"}
+			}
+			request.Items = append(request.Items, item)
 		}
 	}
 	if strings.Contains(strings.Join(scopes, " "), "delete") {
@@ -314,9 +342,22 @@ func (f *fakeBroker) issue(request *api.Request, item api.Item) any {
 		Target: item.Target, Scopes: item.Scopes, State: "live", Created: time.Now().UTC(), Expires: request.Expires,
 	}
 	f.leases = append(f.leases, lease)
+	if strings.HasPrefix(item.Target, "railway") {
+		return f.issueGateway(lease)
+	}
 	return map[string]any{
 		"environment": item.Environment, "target": item.Target, "lease": lease.ID, "scopes": item.Scopes, "expires": lease.Expires,
 		"values": map[string]string{"PGUSER": "hk-test-" + lease.ID, "PGPASSWORD": f.secret("password'$(touch pwned)`id`\"\\\n")},
+	}
+}
+
+func (f *fakeBroker) issueGateway(lease *api.Lease) any {
+	gateway := f.gateway.Issue(map[string]string{strings.ToUpper(strings.ReplaceAll(lease.Target, "-", "_")) + "_URL": "{base}", "PROVIDER_TOKEN": "{placeholder}"})
+	f.tunnels[lease.ID] = gateway
+	f.secrets = append(f.secrets, gateway.Token.Reveal())
+	return map[string]any{
+		"environment": lease.Environment, "target": lease.Target, "lease": lease.ID, "scopes": lease.Scopes, "expires": lease.Expires,
+		"gateway": map[string]any{"token": gateway.Token.Reveal(), "hosts": gateway.Hosts, "ca": gateway.CA, "variables": gateway.Variables},
 	}
 }
 
@@ -334,6 +375,7 @@ func (f *fakeBroker) release(r *http.Request) (any, *api.Problem) {
 	for _, lease := range f.leases {
 		if lease.ID == r.PathValue("id") {
 			lease.State, lease.Cause = "ended", "released"
+			f.gateway.Refuse(f.tunnels[lease.ID], api.CodeExpired)
 			return nil, nil
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -26,8 +27,22 @@ func TestMain(m *testing.M) {
 	case "counter":
 		countInterrupts()
 		return
+	case "fetch":
+		fetch()
+		return
 	}
-	testscript.Main(m, map[string]func(){"hourkey": main})
+	testscript.Main(m, map[string]func(){"hourkey": main, "fetch": fetch})
+}
+
+// fetch URL is a program that knows nothing of us: it prints what is there, with Go's own HTTP client.
+func fetch() {
+	answer, err := http.Get(os.Args[1])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	_, _ = io.Copy(os.Stdout, answer.Body)
+	_ = answer.Body.Close()
 }
 
 // contextAfter runs wake when the caller of r is gone; the result undoes that.

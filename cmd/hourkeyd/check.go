@@ -68,7 +68,11 @@ func (m *Main) check(ctx context.Context, live bool) error {
 		return err
 	}
 	secrets := config.Secrets{Dir: set.Server.Dir, Guard: m.Guard, Lookup: m.Lookup}
-	built, err := daemon.Build{Secrets: secrets, Signer: daemon.Throwaway, Now: m.Now}.Configuration(ctx, set, nil)
+	authority, err := daemon.ThrowawayAuthority()
+	if err != nil {
+		return err
+	}
+	built, err := daemon.Build{Secrets: secrets, Signer: daemon.Throwaway, Now: m.Now, Authority: authority}.Configuration(ctx, set, nil)
 	if err != nil {
 		return err
 	}

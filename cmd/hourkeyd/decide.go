@@ -71,7 +71,7 @@ func (m *Main) decide(set *config.Set, ask broker.Ask, owner string) error {
 	if err != nil {
 		return err
 	}
-	v, err := judge(&broker.Configuration{
+	v, err := verdictOf(&broker.Configuration{
 		Hash: set.Hash, Environments: set.Environments, Groups: set.Server.Groups, Roles: set.Server.Roles, Policy: policy,
 	}, ask, owner)
 	if err != nil {
@@ -90,9 +90,9 @@ func (m *Main) decide(set *config.Set, ask broker.Ask, owner string) error {
 	return exitCode(exitDenied)
 }
 
-// judge is the part of broker.Submit that needs neither store nor provider: resolve, evaluate, and who
+// verdictOf is the part of broker.Submit that needs neither store nor provider: resolve, evaluate, and who
 // must approve. A denial is a verdict, not an error.
-func judge(cfg *broker.Configuration, ask broker.Ask, owner string) (verdict, error) {
+func verdictOf(cfg *broker.Configuration, ask broker.Ask, owner string) (verdict, error) {
 	v := verdict{Outcome: broker.Allow, Owner: owner, Items: []verdictItem{}, Needs: []broker.Need{}, Reasons: []broker.Reason{}}
 	resolution, err := cfg.Policy.Resolve(ask)
 	if e, ok := errors.AsType[*broker.Error](err); ok && e.Code == broker.CodeDenied {

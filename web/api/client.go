@@ -35,6 +35,7 @@ type Client struct {
 	key       ed25519.PrivateKey
 	userAgent string
 	http      *http.Client
+	tunnels   *http.Client // HTTP/1.1 alone
 	now       func() time.Time
 	sleep     func(context.Context, time.Duration) error
 
@@ -54,7 +55,8 @@ func NewClient(config ClientConfig) (*Client, error) {
 	}
 	c := &Client{
 		origin: origin, agent: config.Agent, key: config.Key, userAgent: config.UserAgent,
-		http: newHTTPClient(origin, config.Roots), now: config.Now, sleep: config.Sleep,
+		http: newHTTPClient(newTransport(origin, config.Roots)), tunnels: newHTTPClient(newTunnelTransport(origin, config.Roots)),
+		now: config.Now, sleep: config.Sleep,
 	}
 	if c.userAgent == "" {
 		c.userAgent = "hourkey"

@@ -59,7 +59,15 @@ func isLoopback(host string) bool {
 }
 
 // newHTTPClient makes a client that follows no redirect, so that the token goes to the origin alone.
-func newHTTPClient(origin string, roots *x509.CertPool) *http.Client {
+func newHTTPClient(transport *http.Transport) *http.Client {
+	return &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// newTransport connects to the origin; plain http stays on this machine.
+func newTransport(origin string, roots *x509.CertPool) *http.Transport {
 	dialer := &net.Dialer{Timeout: 10 * time.Second}
 	transport := &http.Transport{
 		TLSHandshakeTimeout: 10 * time.Second,
@@ -73,10 +81,7 @@ func newHTTPClient(origin string, roots *x509.CertPool) *http.Client {
 		transport.Proxy = nil
 		dialer.Control = loopbackOnly
 	}
-	return &http.Client{
-		Transport:     transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	return transport
 }
 
 // loopbackOnly refuses a "localhost" that resolves to another machine.

@@ -61,7 +61,12 @@ func (c *Client) signEnrollment(code Secret) string {
 func (c *Client) sign(typ string, claims agentClaims) string {
 	issued := c.now().Add(-signedEarlier)
 	claims.Subject, claims.Issued, claims.Expires = c.agent, issued.Unix(), issued.Add(signedFor).Unix()
-	input := encode(mustJSON(joseHeader{Algorithm: "EdDSA", Type: typ})) + "." + encode(mustJSON(claims))
+	return c.seal(joseHeader{Algorithm: "EdDSA", Type: typ}, claims)
+}
+
+// seal signs claims under a header that names EdDSA.
+func (c *Client) seal(header, claims any) string {
+	input := encode(mustJSON(header)) + "." + encode(mustJSON(claims))
 	return input + "." + encode(ed25519.Sign(c.key, []byte(input)))
 }
 

@@ -22,6 +22,8 @@ import (
 
 	"github.com/hourkey/hourkey/broker"
 	"github.com/hourkey/hourkey/issuers"
+	"github.com/hourkey/hourkey/issuers/gateway"
+	"github.com/hourkey/hourkey/issuers/gateway/proxy"
 	"github.com/hourkey/hourkey/policies"
 	"github.com/hourkey/hourkey/store"
 	"github.com/hourkey/hourkey/store/auditlog"
@@ -57,6 +59,7 @@ type world struct {
 	kept           *store.Store
 	broker         *broker.Broker
 	configuration  *broker.Configuration
+	authority      *gateway.Authority
 	olga           *softkey.Person
 	agents         []*agent
 }
@@ -89,6 +92,10 @@ func openWorld(tb testing.TB, folder string, at target) *world {
 	_, port, err := net.SplitHostPort(listener.Addr().String())
 	w.must(err)
 	w.origin = "http://localhost:" + port
+	seed, err := ring.Signer(tb.Context(), "gateway-ca")
+	w.must(err)
+	w.authority, err = gateway.NewAuthority(seed.Seed(), "bench")
+	w.must(err)
 	w.configure(ring, at)
 	w.serve(ring, listener)
 	return w
@@ -141,7 +148,7 @@ func (w *world) configure(ring *keys.Ring, at target) {
 	opened, err := issuers.Open(w.Context(), issuers.Config{
 		Resolve: func(string) (broker.Secret, error) { return broker.NewSecret(at.secret), nil },
 		Signer:  func(name string) (ed25519.PrivateKey, error) { return ring.Signer(w.Context(), "target-token/"+name) },
-		Issuer:  w.origin, File: "environments/staging.yaml", Now: time.Now,
+		Issuer:  w.origin, File: "environments/staging.yaml", Now: time.Now, Authority: w.authority,
 	}, ref, at.kind, document.Content[0])
 	w.must(err)
 	w.configuration = &broker.Configuration{
@@ -165,15 +172,19 @@ func (w *world) serve(ring *keys.Ring, listener net.Listener) {
 	w.must(err)
 	access, err := ring.Signer(w.Context(), "access-token")
 	w.must(err)
+	tunnels, err := proxy.New(proxy.Config{Broker: w.broker, Authority: w.authority, Origin: w.origin, Now: time.Now, Log: log})
+	w.must(err)
 	server, err := web.New(web.Config{
 		Broker: w.broker, Store: w.kept, Origin: w.origin, AccessKey: access, Verifier: verifier, Now: time.Now, Log: log,
 		Limits: web.Limits{StrangerRate: 1e9, StrangerBurst: 1e9, CallerRate: 1e9, CallerBurst: 1e9},
+		Tunnel: tunnels,
 	})
 	w.must(err)
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = server.Serve(ctx, listener, server) })
 	running.Go(func() { _ = w.broker.Run(ctx) })
+	running.Go(func() { _ = tunnels.Run(ctx) })
 	w.Cleanup(func() { stop(); running.Wait() })
 }
 

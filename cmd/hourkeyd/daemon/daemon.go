@@ -18,6 +18,8 @@ import (
 	"github.com/hourkey/hourkey/broker"
 	"github.com/hourkey/hourkey/cmd/hourkeyd/admin"
 	"github.com/hourkey/hourkey/cmd/hourkeyd/config"
+	"github.com/hourkey/hourkey/issuers/gateway"
+	"github.com/hourkey/hourkey/issuers/gateway/proxy"
 	"github.com/hourkey/hourkey/issuers/jwt"
 	"github.com/hourkey/hourkey/web"
 	"github.com/hourkey/hourkey/web/authn"
@@ -43,6 +45,7 @@ type Daemon struct {
 	broker  *broker.Broker
 	build   Build
 	web     *web.Server
+	gateway *proxy.Proxy
 	tls     *certificate // nil: plain HTTP
 	http    net.Listener
 	admin   net.Listener
@@ -99,7 +102,12 @@ func (d *Daemon) openBroker(ctx context.Context, set *config.Set, past past) (er
 	if err != nil {
 		return err
 	}
+	authority, err := d.authority(ctx, set.Server.Origin)
+	if err != nil {
+		return err
+	}
 	d.build = Build{
+		Authority: authority,
 		Secrets: config.Secrets{Dir: set.Server.Dir, Guard: d.options.Guard, Lookup: d.options.Lookup},
 		Signer:  d.targetKey, Now: d.options.Now, failpoint: failpoint(),
 	}
@@ -123,6 +131,9 @@ func (d *Daemon) openBroker(ctx context.Context, set *config.Set, past past) (er
 	if err := past.freezeBy(ctx, d.broker, d.options.Now()); err != nil {
 		return err
 	}
+	if d.gateway, err = proxy.New(proxy.Config{Broker: d.broker, Authority: authority, Origin: set.Server.Origin, Now: d.options.Now, Log: d.options.Log}); err != nil {
+		return err
+	}
 	access, err := d.stack.Keys.Signer(ctx, "access-token")
 	if err != nil {
 		return err
@@ -130,8 +141,18 @@ func (d *Daemon) openBroker(ctx context.Context, set *config.Set, past past) (er
 	d.web, err = web.New(web.Config{
 		Broker: d.broker, Store: store, Origin: set.Server.Origin, AccessKey: access, Verifier: verifier, Now: d.options.Now,
 		Log: d.options.Log, TargetKeys: d.targetKeys, TrustedProxies: set.Server.TrustedProxies, Metrics: metrics,
+		Tunnel: d.gateway,
 	})
 	return err
+}
+
+// authority certifies the gateway's ends of tunnels, with a key that has no other use.
+func (d *Daemon) authority(ctx context.Context, origin string) (*gateway.Authority, error) {
+	key, err := d.stack.Keys.Signer(ctx, "gateway-ca")
+	if err != nil {
+		return nil, err
+	}
+	return gateway.NewAuthority(key.Seed(), hostOf(origin))
 }
 
 // targetKey is the key that signs the target tokens of one environment, and nothing else.
@@ -201,7 +222,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	defer stopBackground()
 
 	var doors, rest sync.WaitGroup
-	broke := make(chan error, 2)
+	broke := make(chan error, 3)
 	doors.Go(func() { broke <- d.web.Serve(serving, d.http, d.web); stopServing() })
 	doors.Go(func() { broke <- d.serveAdmin(serving); stopServing() })
 	rest.Go(func() { _ = d.broker.Run(background) }) // ends with its context alone
@@ -209,10 +230,14 @@ func (d *Daemon) Run(ctx context.Context) error {
 	rest.Go((&anchorer{stack: d.stack, broker: d.broker, log: d.options.Log}).keep(background))
 	rest.Go((&signer{stack: d.stack, log: d.options.Log}).keep(background))
 
+	tunnels := make(chan error, 1)
+	rest.Go(func() { tunnels <- d.gateway.Run(serving); stopServing() })
+
 	doors.Wait()
+	broke <- <-tunnels // what is under way in them may still ask the broker
 	stopBackground()
 	rest.Wait()
-	return errors.Join(<-broke, <-broke, d.close())
+	return errors.Join(<-broke, <-broke, <-broke, d.close())
 }
 
 func (d *Daemon) serveAdmin(ctx context.Context) error {

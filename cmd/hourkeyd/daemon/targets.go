@@ -14,6 +14,7 @@ import (
 	"github.com/hourkey/hourkey/broker"
 	"github.com/hourkey/hourkey/cmd/hourkeyd/config"
 	"github.com/hourkey/hourkey/issuers"
+	"github.com/hourkey/hourkey/issuers/gateway"
 	"github.com/hourkey/hourkey/policies"
 )
 
@@ -23,6 +24,8 @@ type Build struct {
 	Secrets config.Secrets
 	Signer  func(ctx context.Context, environment string) (ed25519.PrivateKey, error) // of target tokens
 	Now     func() time.Time
+
+	Authority *gateway.Authority // of the gateway's tunnels
 
 	failpoint func(name string) // of crash tests; nil otherwise
 }
@@ -64,7 +67,7 @@ func (b Build) target(ctx context.Context, set *config.Set, built *Built, target
 			return secret, err
 		},
 		Signer: func(environment string) (ed25519.PrivateKey, error) { return b.Signer(ctx, environment) },
-		Issuer: set.Server.Origin, File: target.File, Now: b.Now, Failpoint: b.failpoint,
+		Issuer: set.Server.Origin, File: target.File, Now: b.Now, Failpoint: b.failpoint, Authority: b.Authority,
 	}, target.Ref, target.Kind, target.Body)
 	if err != nil && pasted { // whatever err says may repeat what is perhaps the secret itself (invariant 10)
 		return broker.Errorf(broker.CodeInvalid, "%s: target %s: a field that wants a reference to a secret holds something else", target.Where, target.Ref).
@@ -118,6 +121,15 @@ func closeTarget(target broker.Target) error {
 		closer.Close()
 	}
 	return nil
+}
+
+// ThrowawayAuthority certifies nothing that anybody believes: for check, too.
+func ThrowawayAuthority() (*gateway.Authority, error) {
+	seed := make([]byte, ed25519.SeedSize)
+	if _, err := rand.Read(seed); err != nil {
+		return nil, fmt.Errorf("reading random bytes: %w", err)
+	}
+	return gateway.NewAuthority(seed, "check")
 }
 
 // Throwaway gives keys that sign nothing: check opens issuers with them, so that it needs no store.

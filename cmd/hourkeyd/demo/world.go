@@ -1,7 +1,6 @@
 package demo
 
 import (
-	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -9,15 +8,15 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/hourkey/hourkey/broker"
-	"github.com/hourkey/hourkey/cmd/hourkeyd/demo/provider"
+	"github.com/hourkey/hourkey/issuers/gateway"
+	"github.com/hourkey/hourkey/issuers/gateway/packs/railway"
+	"github.com/hourkey/hourkey/issuers/gateway/proxy"
 	"github.com/hourkey/hourkey/policies"
 	"github.com/hourkey/hourkey/store"
 	"github.com/hourkey/hourkey/store/auditlog"
@@ -29,67 +28,53 @@ import (
 	"github.com/hourkey/hourkey/web/authn/softkey"
 )
 
-// The cast, and what the provider holds.
+// The cast.
 const (
-	agentName    = "claude-code"
-	operator     = "olga"  // set this up; owns the agent; her passkey is software
-	reviewer     = "robin" // reviews too; a session of his is stolen
-	you          = "you"
-	sharedVolume = "vol-3d2c42fb" // the shop's data: an instance in staging and one in production
-	ownVolume    = "vol-77b0a1c9" // a cache that only staging has
+	agentName = "claude-code"
+	operator  = "olga"  // set this up; owns the agent; her passkey is software
+	reviewer  = "robin" // reviews too; a session of his is stolen
+	you       = "you"
 )
+
+const targetName = railway.Kind
 
 const tasks = `fix-staging:
   summary: Routine work on staging
   agents: [claude-code]
   environments: [staging]
-  gives: ["quay:service/*:read,write", "quay:volume/*:read"]
-  with_approval: ["quay:volume/*:delete"]
-  ttl: 10m
+  gives:
+    - railway:project/*:read
+    - railway:environment/*:read
+    - railway:service/*:read,write
+    - railway:volume/*:read
+  with_approval: ["railway:volume/*:delete"]
+  ttl: 60m
 `
-
-// parts are what a test can take away. The shipped binary has only intact ones.
-type parts struct {
-	issuer   func(quay) quay
-	verifier func(broker.Verifier) broker.Verifier
-}
-
-// quay is what a target's issuer must be.
-type quay interface {
-	broker.Issuer
-	broker.Declarer
-}
-
-func intact() parts {
-	return parts{
-		issuer:   func(q quay) quay { return q },
-		verifier: func(v broker.Verifier) broker.Verifier { return v },
-	}
-}
 
 // world is everything that one drill runs on.
 type world struct {
 	folder   string
-	stray    string // the token that lies about
-	provider *provider.Provider
-	api      string // the provider's address
+	checkout checkout
+	railway  *host
 	origin   string // the broker's
 	engine   *bolt.Engine
 	log      *auditlog.Log
 	signing  ed25519.PrivateKey // of the log's checkpoints
 	broker   *broker.Broker
+	gateway  *proxy.Proxy
+	started  time.Time // of the gateway, no earlier
 	agent    *api.Client
 	people   map[string]*softkey.Person // name → human with a software passkey
 	now      func() time.Time
 	stop     context.CancelFunc
 	running  sync.WaitGroup
-	failures chan error
+	failures chan error // of what runs, told when the world is closed
 }
 
-// open starts provider and broker. Close the world whatever happened.
+// open starts Railway and the broker. Close the world whatever happened.
 func open(ctx context.Context, now func() time.Time, p parts) (w *world, err error) {
 	ctx, stop := context.WithCancel(ctx)
-	w = &world{now: now, stop: stop, people: map[string]*softkey.Person{}, failures: make(chan error, 3)}
+	w = &world{now: now, stop: stop, people: map[string]*softkey.Person{}, failures: make(chan error, 4)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, w.close())
@@ -102,7 +87,7 @@ func open(ctx context.Context, now func() time.Time, p parts) (w *world, err err
 	if err != nil {
 		return w, err
 	}
-	if err := w.openProvider(ctx, ring); err != nil {
+	if err := w.openRailway(ctx); err != nil {
 		return w, err
 	}
 	return w, w.openBroker(ctx, ring, kept, p)
@@ -112,7 +97,11 @@ func open(ctx context.Context, now func() time.Time, p parts) (w *world, err err
 func (w *world) close() error {
 	w.stop()
 	w.running.Wait()
+	close(w.failures)
 	var failed []error
+	for err := range w.failures {
+		failed = append(failed, err)
+	}
 	if w.engine != nil {
 		failed = append(failed, w.engine.Close())
 	}
@@ -144,42 +133,18 @@ func (w *world) openStore(ctx context.Context) (*keys.Ring, *store.Store, error)
 	return ring, kept, err
 }
 
-const tokenIssuer = "https://hourkey.drill/t/staging"
-
-func (w *world) openProvider(ctx context.Context, ring *keys.Ring) error {
-	key, err := ring.Signer(ctx, "target-token/staging")
+// openRailway also fills the checkout: the agent's own credential, which is refused, and one that somebody forgot.
+func (w *world) openRailway(ctx context.Context) (err error) {
+	if w.railway, err = newHost(filepath.Join(w.folder, "railway"), w.now); err != nil {
+		return err
+	}
+	serve, err := w.railway.serve(ctx)
 	if err != nil {
 		return err
 	}
-	w.stray = "quay_" + rand.Text()
-	w.provider = provider.New(provider.Config{
-		Folder: filepath.Join(w.folder, "volumes"), AccountToken: w.stray, Now: w.now,
-		Issuers: map[string]ed25519.PublicKey{tokenIssuer: key.Public().(ed25519.PublicKey)}, //nolint:forcetypeassert // by crypto/ed25519
-	})
-	if err := w.fill(); err != nil {
-		return err
-	}
-	listener, err := web.Listen(ctx, web.ListenConfig{Address: "127.0.0.1:0"})
-	if err != nil {
-		return err
-	}
-	w.api = "http://" + listener.Addr().String()
-	server := &http.Server{Handler: w.provider, ReadHeaderTimeout: 5 * time.Second}
-	w.running.Go(func() {
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			w.failures <- err
-		}
-	})
-	context.AfterFunc(ctx, func() { _ = server.Close() }) // nothing is under way that matters
-	return nil
-}
-
-// fill gives the provider its data, as it was before the nine seconds.
-func (w *world) fill() error {
-	return errors.Join(
-		w.provider.Create(sharedVolume, "shop-data", "postgres", []string{"staging", "production"}, 4000, 3),
-		w.provider.Create(ownVolume, "render-cache", "web", []string{"staging"}, 120, 1),
-	)
+	w.running.Go(func() { w.failures <- serve() })
+	w.checkout = checkout(filepath.Join(w.folder, "checkout"))
+	return errors.Join(w.checkout.write(agents, "RAILWAY_TOKEN="+rand.Text()), w.checkout.write(forgotten, "RAILWAY_API_TOKEN="+w.railway.AccountToken))
 }
 
 func (w *world) openBroker(ctx context.Context, ring *keys.Ring, kept *store.Store, p parts) error {
@@ -196,7 +161,11 @@ func (w *world) openBroker(ctx context.Context, ring *keys.Ring, kept *store.Sto
 	if err != nil {
 		return err
 	}
-	configuration, err := w.configuration(ctx, ring, p)
+	authority, err := w.authority(ctx, ring)
+	if err != nil {
+		return err
+	}
+	configuration, err := w.configuration(authority, p)
 	if err != nil {
 		return err
 	}
@@ -206,134 +175,86 @@ func (w *world) openBroker(ctx context.Context, ring *keys.Ring, kept *store.Sto
 	if err != nil {
 		return err
 	}
+	if w.gateway, err = proxy.New(proxy.Config{Broker: p.calls(w.broker), Authority: authority, Origin: w.origin, Now: w.now}); err != nil {
+		return err
+	}
+	w.started = w.now()
+	return w.serve(ctx, listener, ring, kept, verifier)
+}
+
+// authority certifies the gateway's ends of tunnels.
+func (w *world) authority(ctx context.Context, ring *keys.Ring) (*gateway.Authority, error) {
+	key, err := ring.Signer(ctx, "gateway-ca")
+	if err != nil {
+		return nil, err
+	}
+	return gateway.NewAuthority(key.Seed(), "drill")
+}
+
+func (w *world) serve(ctx context.Context, listener net.Listener, ring *keys.Ring, kept *store.Store, verifier *authn.Verifier) error {
 	access, err := ring.Signer(ctx, "access-token")
 	if err != nil {
 		return err
 	}
 	server, err := web.New(web.Config{
-		Broker: w.broker, Store: kept, Origin: w.origin, AccessKey: access, Verifier: verifier, Now: w.now, Log: slog.New(slog.DiscardHandler),
+		Broker: w.broker, Store: kept, Origin: w.origin, AccessKey: access, Verifier: verifier, Tunnel: w.gateway, Now: w.now, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		return err
 	}
+	w.running.Go(func() { w.failures <- w.gateway.Run(ctx) })
 	w.running.Go(func() { w.failures <- server.Serve(ctx, listener, server) })
 	w.running.Go(func() { _ = w.broker.Run(ctx) }) // ends with its context alone
 	return nil
 }
 
 // configuration is what the files of an installation would say.
-func (w *world) configuration(ctx context.Context, ring *keys.Ring, p parts) (*broker.Configuration, error) {
-	key, err := ring.Signer(ctx, "target-token/staging")
-	if err != nil {
-		return nil, err
-	}
+func (w *world) configuration(authority *gateway.Authority, p parts) (*broker.Configuration, error) {
 	groups := map[string][]string{"operators": {operator}, "reviewers": {reviewer, you}}
 	set, err := policies.Load(policies.Source{
 		Tasks:        []policies.File{{Name: "policies/tasks/staging.yaml", Data: []byte(tasks)}},
-		Environments: map[string][]string{"staging": {"quay"}}, Groups: groups,
+		Environments: map[string][]string{"staging": {targetName}, "production": {targetName}}, Groups: groups,
 	})
 	if err != nil {
 		return nil, err
 	}
-	staging := p.issuer(&issuer{
-		environment: "staging", name: tokenIssuer, key: key, volumes: w.provider.Volumes, services: []string{"web"}, now: w.now,
-	})
+	targets, err := w.targets(authority, p)
+	if err != nil {
+		return nil, err
+	}
+	humans := map[broker.Actions]int{broker.Delete: 1, broker.Admin: 1}
 	return &broker.Configuration{
 		Hash: "drill", Groups: groups, Policy: set, Limits: broker.Limits{PendingPerAgent: 5, LeasesPerAgent: 20},
 		Roles: map[broker.Role][]string{broker.RoleOperator: {"operators"}, broker.RoleReviewer: {"reviewers"}},
-		Environments: map[string]broker.Environment{"staging": {
-			Name: "staging", Approval: map[broker.Actions]int{broker.Delete: 1, broker.Admin: 1}, Where: "environments/staging.yaml:1",
-		}},
-		Targets: map[broker.TargetRef]broker.Target{{Environment: "staging", Target: "quay"}: {Binding: "staging/quay", Issuer: staging}},
+		Environments: map[string]broker.Environment{
+			"staging":    {Name: "staging", Approval: humans, Where: "environments/staging.yaml:1"},
+			"production": {Name: "production", Protected: true, Approval: humans, Where: "environments/production.yaml:1"},
+		},
+		Targets: targets,
 	}, nil
 }
 
-// enrol brings in the people whose passkeys are software, and the agent. It gives your one-time code.
-func (w *world) enrol(ctx context.Context) (code broker.Secret, err error) {
-	socket := broker.Caller{Kind: broker.CallerSocket}
-	if _, err := w.broker.Learn(ctx); err != nil {
-		return code, err
-	}
-	if err := w.enrolPerson(ctx, operator, socket); err != nil {
-		return code, err
-	}
-	if err := w.enrolPerson(ctx, reviewer, socket); err != nil {
-		return code, err
-	}
-	if err := w.enrolAgent(ctx, socket); err != nil {
-		return code, err
-	}
-	return w.invite(ctx, you, socket)
-}
-
-func (w *world) enrolPerson(ctx context.Context, name string, by broker.Caller) error {
-	person, err := softkey.NewPerson(w.origin, nil)
+// targets are staging and production at Railway, behind the gateway. The token is the one that lay about.
+func (w *world) targets(authority *gateway.Authority, p parts) (map[broker.TargetRef]broker.Target, error) {
+	known, err := railway.New()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	w.people[name] = person
-	code, err := w.invite(ctx, name, by)
-	if err != nil {
-		return err
-	}
-	return person.Enrol(ctx, name, code.Reveal())
-}
-
-// invite invites; all but the first wait for the operator's signature.
-func (w *world) invite(ctx context.Context, name string, by broker.Caller) (broker.Secret, error) {
-	invite, code, err := w.broker.InviteHuman(ctx, by, name)
-	if err != nil || invite.State == broker.InviteUsable {
-		return code, err
-	}
-	_, err = w.people[operator].Approve(ctx, broker.ActAdmitHuman, "/humans/"+name, name)
-	return code, err
-}
-
-func (w *world) enrolAgent(ctx context.Context, by broker.Caller) error {
-	code, err := w.broker.AddAgent(ctx, by, agentName, operator)
-	if err != nil {
-		return err
-	}
-	_, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return err
-	}
-	if w.agent, err = api.NewClient(api.ClientConfig{Origin: w.origin, Agent: agentName, Key: key, Now: w.now}); err != nil {
-		return err
-	}
-	if _, err := w.agent.Enroll(ctx, api.NewSecret(code.Reveal())); err != nil {
-		return err
-	}
-	_, err = w.people[operator].Approve(ctx, broker.ActActivateAgent, "/agents/"+agentName, agentName)
-	return err
-}
-
-// call asks the provider as anyone with this token could.
-func (w *world) call(ctx context.Context, method, path, token string) (status int, body string, err error) {
-	r, err := http.NewRequestWithContext(ctx, method, w.api+path, nil)
-	if err != nil {
-		return 0, "", err
-	}
-	r.Header.Set("Authorization", "Bearer "+token)
-	response, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return 0, "", fmt.Errorf("calling the provider: %w", err)
-	}
-	defer response.Body.Close()
-	var text bytes.Buffer
-	if _, err := text.ReadFrom(response.Body); err != nil {
-		return 0, "", err
-	}
-	return response.StatusCode, strings.TrimSpace(text.String()), nil
-}
-
-// volume looks whether a volume still exists.
-func (w *world) volume(id string) (provider.Volume, bool, error) {
-	volumes, err := w.provider.Volumes()
-	for _, v := range volumes {
-		if v.ID == id {
-			return v, true, err
+	targets := map[broker.TargetRef]broker.Target{}
+	for _, environment := range []string{"staging", "production"} {
+		provider, err := railway.Open(railway.Config{
+			Settings: railway.Settings{Project: "shop", Environment: environment, URL: w.railway.url},
+			Token:    broker.NewSecret(w.railway.AccountToken), Now: w.now, Pack: known,
+		})
+		if err != nil {
+			return nil, err
 		}
+		ref := broker.TargetRef{Environment: environment, Target: targetName}
+		issuer, err := gateway.New(gateway.Config{Ref: ref, Pack: p.pack(known), Provider: p.provider(provider), Authority: authority, Now: w.now})
+		if err != nil {
+			return nil, err
+		}
+		targets[ref] = broker.Target{Binding: ref.String(), Issuer: p.issuer(issuer)}
 	}
-	return provider.Volume{}, false, err
+	return targets, nil
 }

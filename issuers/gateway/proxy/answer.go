@@ -1,0 +1,170 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/issuers/gateway"
+)
+
+const (
+	mostRewritten = 16 << 20 // bytes, of an answer that is filtered
+	smallAnswer   = 64 << 10 // of an answer that is read whole although it could be streamed
+	stallAfter    = time.Minute
+)
+
+// answer passes the provider's answer on: filtered and masked as its verdict says, without the real
+// credential in whatever form. No error comes after the first byte.
+func (c *call) answer(response *http.Response) error {
+	if response.StatusCode < 200 {
+		return unshown(response, "it is no answer to a call")
+	}
+	for _, encoding := range response.Header.Values("Content-Encoding") {
+		if !strings.EqualFold(encoding, "identity") {
+			return unshown(response, "it is encoded, and that was not asked for")
+		}
+	}
+	if c.verdict.Send.Method == http.MethodHead || response.StatusCode == http.StatusNoContent || response.StatusCode == http.StatusNotModified {
+		c.answerHeader(response, -1)
+		return nil
+	}
+	if c.verdict.Answer.Plain() && (response.ContentLength < 0 || response.ContentLength > smallAnswer) {
+		c.stream(response)
+		return nil
+	}
+	body, err := readAnswer(response)
+	if err == nil && !c.verdict.Answer.Plain() {
+		body, err = c.rewritten(response, body)
+	}
+	if err != nil {
+		return err
+	}
+	body = c.scrub.all(body)
+	c.answerHeader(response, len(body))
+	_, _ = c.writer.Write(body) // who asked may be gone
+	return nil
+}
+
+// readAnswer refuses an answer that is shorter than its head says: net/http tells.
+func readAnswer(response *http.Response) ([]byte, error) {
+	if response.ContentLength > mostRewritten {
+		return nil, unshown(response, "it is too large to be filtered")
+	}
+	body, err := readUpTo(response.Body, mostRewritten, response.ContentLength)
+	if err != nil {
+		return nil, unshown(response, "it broke off")
+	}
+	if len(body) > mostRewritten {
+		return nil, unshown(response, "it is too large to be filtered")
+	}
+	return body, nil
+}
+
+// rewritten keeps the answer to what the lease may see.
+func (c *call) rewritten(response *http.Response, body []byte) ([]byte, error) {
+	switch {
+	case response.StatusCode < 400 && response.StatusCode >= 300:
+		return nil, nil // Location says it all
+	case response.StatusCode >= 400 && !speaksGraphQL(c.tunnel.pack):
+		return body, nil // what went wrong, and none of the lists that are kept to what the lease may see
+	}
+	sight := c.tunnel.provider.Sight()
+	sight.Secrets = c.pass.Secrets
+	kept, err := c.verdict.Answer.Rewrite(body, sight)
+	if err != nil {
+		return nil, unshown(response, "it cannot be filtered")
+	}
+	return kept, nil
+}
+
+// speaksGraphQL: an answer with errors may hold data as well.
+func speaksGraphQL(pack gateway.Pack) bool {
+	rows := pack.Rows()
+	return rows == nil || len(rows.Types) > 0
+}
+
+// unshown is the error for an answer that does not pass. It tells how the call itself came out.
+func unshown(response *http.Response, why string) *broker.Error {
+	e := broker.Errorf(codeAnswer, "the provider answered %d, and its answer is not shown: %s", response.StatusCode, why)
+	if response.StatusCode < 400 {
+		return e.WithNext("look at what is there before you try again")
+	}
+	return e
+}
+
+// stream passes an answer on as it comes. When it breaks off, so does the connection: a part never looks
+// like the whole.
+func (c *call) stream(response *http.Response) {
+	c.answerHeader(response, -1)
+	control := http.NewResponseController(c.writer)
+	stalled := time.AfterFunc(stallAfter, c.conn.cut)
+	defer stalled.Stop()
+	scrubbed := scrubbing{scrubber: c.scrub}
+	chunk := make([]byte, 32<<10)
+	for {
+		stalled.Stop() // the provider may take its time, the caller may not
+		n, err := response.Body.Read(chunk)
+		ended := errors.Is(err, io.EOF)
+		if err != nil && !ended {
+			c.outcome += ": the answer broke off"
+			panic(http.ErrAbortHandler)
+		}
+		stalled.Reset(stallAfter)
+		if _, err := c.writer.Write(scrubbed.next(chunk[:n], ended)); err != nil || ended {
+			return
+		}
+		_ = control.Flush() // fails as the next Write will
+	}
+}
+
+// shown are the headers of a provider that reach a caller, and shownPrefixes how others begin. Cookies,
+// challenges and what is about one connection are not among them.
+func shown() []string {
+	return []string{
+		"Content-Type", "Content-Language", "Content-Disposition", "Etag", "Last-Modified", "Cache-Control", "Expires", "Vary", "Date", "Location", "Link",
+		"Retry-After", "Allow", "Deprecation", "Sunset", "X-Request-Id", "X-Github-Media-Type", "X-Github-Request-Id", "X-Github-Api-Version-Selected",
+		"X-Railway-Request-Id", "X-Accepted-Github-Permissions",
+	}
+}
+
+func shownPrefixes() []string { return []string{"X-Ratelimit-", "Ratelimit"} }
+
+// answerHeader writes the head. length is negative when it is not known.
+func (c *call) answerHeader(response *http.Response, length int) {
+	header := c.writer.Header()
+	for name, values := range response.Header {
+		if !isShown(name) {
+			continue
+		}
+		for _, value := range values {
+			header.Add(name, string(c.scrub.all([]byte(value))))
+		}
+	}
+	if length >= 0 {
+		header.Set("Content-Length", strconv.Itoa(length))
+	}
+	if header.Get("Content-Type") == "" {
+		header["Content-Type"] = nil // else net/http would guess
+	}
+	header.Set("X-Content-Type-Options", "nosniff")
+	c.writer.WriteHeader(response.StatusCode)
+}
+
+func isShown(name string) bool {
+	for _, known := range shown() {
+		if name == known {
+			return true
+		}
+	}
+	for _, prefix := range shownPrefixes() {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
+}
