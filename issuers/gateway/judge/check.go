@@ -114,6 +114,9 @@ func (c *checker) row(row *Row, kind ast.Operation, field *ast.FieldDefinition) 
 			c.path(row.Only.Line, field, path)
 		}
 	}
+	for _, path := range row.Hide {
+		c.path(row.Line, field, path)
+	}
 }
 
 // id checks a path that must lead to an id.

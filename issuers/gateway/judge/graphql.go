@@ -271,10 +271,16 @@ func (g *GraphQL) operation(kind ast.Operation, root *ast.Definition, f *field) 
 	g.selected(&selected, root, f)
 	d.raise(selected.class, selected.why, selected.line)
 	touches, err := row.named(f.arguments)
-	return Operation{
-		Name: f.name, Class: d.class, Why: d.why, Line: d.line, Rule: row.Rule, Touches: touches,
-		Text: operationText(kind, f, kind == ast.Query || selected.class != Read),
-	}, err
+	operation := Operation{Name: f.name, Class: d.class, Why: d.why, Line: d.line, Rule: row.Rule, Touches: touches}
+	selects := kind == ast.Query || selected.class != Read
+	operation.Text = operationText(kind, f, selects)
+	if shown, hidden := hide(f.arguments, row.Hide); hidden {
+		operation.Exact = exact(operation.Text)
+		f := *f
+		f.arguments, _ = shown.(map[string]any)
+		operation.Text = operationText(kind, &f, selects)
+	}
+	return operation, err
 }
 
 // selected raises the class by what is selected.

@@ -175,6 +175,8 @@ func (p *packParser) detail(w *words) error {
 		return p.when(w)
 	case "only":
 		return p.only(w)
+	case "hide":
+		return p.hide(w)
 	case "secret":
 		return p.secret(w)
 	case "keep":
@@ -189,7 +191,7 @@ func (p *packParser) detail(w *words) error {
 		p.row.Rule = w.next()
 		return w.end()
 	default:
-		return fmt.Errorf("%q is not known: expected touch, when, only, secret, keep, raw or rule", word)
+		return fmt.Errorf("%q is not known: expected touch, when, only, hide, secret, keep, raw or rule", word)
 	}
 }
 
@@ -278,6 +280,23 @@ func (p *packParser) only(w *words) error {
 }
 
 func firstWord(line string) string { return (&words{rest: line}).next() }
+
+func (p *packParser) hide(w *words) error {
+	if w.rest == "" {
+		return errors.New("hide: expected paths of arguments")
+	}
+	for w.rest != "" {
+		path, err := w.path()
+		if err != nil {
+			return err
+		}
+		if path[len(path)-1] == keysOf {
+			return fmt.Errorf("hide %s: names are not hidden, values are", path)
+		}
+		p.row.Hide = append(p.row.Hide, path)
+	}
+	return nil
+}
 
 func (p *packParser) secret(w *words) error {
 	if w.rest == "" {

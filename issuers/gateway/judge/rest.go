@@ -84,7 +84,7 @@ func (t template) shape() string {
 
 func (c *checker) restRow(row *Row, t template) {
 	known := append(t.names(), "query", "body")
-	for _, path := range row.paths() {
+	for _, path := range append(row.paths(), row.Hide...) {
 		if !slices.Contains(known, path[0]) {
 			c.note(row.Line, "%s: the path %s begins with none of %s", row.Operation, path, strings.Join(known, ", "))
 		}
@@ -158,10 +158,39 @@ func (row *Row) operation(arguments map[string]any, send Send) (Operation, error
 		return Operation{}, err
 	}
 	touches, err := row.named(arguments)
-	return Operation{
+	operation := Operation{
 		Name: row.Operation, Class: d.class, Why: d.why, Line: d.line, Rule: row.Rule,
 		Touches: touches, Text: send.text(),
-	}, err
+	}
+	if shown, hidden := hide(arguments, row.Hide); hidden {
+		operation.Exact = exact(operation.Text)
+		out, _ := shown.(map[string]any)
+		operation.Text = send.showing(out).text()
+	}
+	return operation, err
+}
+
+// showing is the call with other values in its query and body.
+func (s Send) showing(arguments map[string]any) Send {
+	if query, ok := arguments["query"].(map[string]any); ok {
+		s.Query = url.Values{}
+		for key, value := range query {
+			for _, one := range listOf(value) {
+				s.Query.Add(key, scalarText(one))
+			}
+		}
+	}
+	if body, given := arguments["body"]; given && !s.Raw {
+		s.Body = appendJSON(nil, body)
+	}
+	return s
+}
+
+func listOf(v any) []any {
+	if list, ok := v.([]any); ok {
+		return list
+	}
+	return []any{v}
 }
 
 // find gives the one row that a call belongs to.

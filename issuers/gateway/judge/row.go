@@ -28,6 +28,7 @@ package judge
 //	                             given, absent, null, empty, = JSON, != JSON, < NUMBER, > NUMBER
 //	only PATH... CLASS WHY       of the arguments below the first segment of the PATHs these alone are known; anything
 //	                             else that is given makes it CLASS
+//	hide PATH...                 values that are secrets: what a reviewer reads and the log keeps shows that there is one
 //	secret PATH...               in the answer of a REST operation: values masked unless the lease has admin
 //	keep KIND LIST KEY           in the answer of a REST operation: of the list at LIST ("-": the answer itself) those
 //	                             elements stay whose resource, named by KEY, is the lease's
@@ -59,6 +60,7 @@ type Row struct {
 	Touches   []Touch
 	When      []Condition
 	Only      *Only
+	Hide      []Path // arguments whose values are shown to nobody
 	Secrets   []Path
 	Keep      []Keep
 	Raw       bool

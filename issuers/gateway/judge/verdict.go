@@ -29,6 +29,7 @@ type Operation struct {
 	Rule    string  // of a row that a rule made
 	Touches []Named // what its arguments name
 	Text    string  // canonical: the whole operation with all its arguments, for reviewers and the log
+	Exact   string  // digest of the same with nothing hidden; empty when Text hides nothing
 }
 
 // Named is a resource as a call names it. It is the caller's word: where it lives is asked of the provider.

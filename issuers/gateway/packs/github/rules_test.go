@@ -112,7 +112,7 @@ func deletesInAccount(method, path string) bool { return method == "DELETE" && i
 func writesAccount(method, path string) bool { return method != "GET" && inAccount(path) }
 
 // Attack: a row is edited by hand and still says that a rule made it, so that nobody looks at it again. The
-// first rule that fits makes the row; `only` and `secret` lines may be added, for they can but narrow.
+// first rule that fits makes the row; `only`, `hide` and `secret` lines may be added, for they can but narrow.
 func TestRowsOfARuleAreWhatTheRuleMakes(t *testing.T) {
 	made := map[string]int{}
 	for _, operation := range operations(t) {
@@ -147,6 +147,7 @@ func essence(row judge.Row) judge.Row {
 	for at := range row.Touches {
 		row.Touches[at].Line = 0
 	}
+	row.Hide = nil
 	return row
 }
 
