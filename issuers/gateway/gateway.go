@@ -15,6 +15,7 @@ type Pack interface {
 	// Judge says what a call would do. Lenient is for `hourkeyd classify`: arguments may be missing.
 	Judge(call judge.Call, lenient bool) judge.Verdict
 	Rows() *judge.Pack
+	Kinds() []string // of the resources that scopes name: "service" of "service/web"
 	// Variables are what a child of `hourkey exec` gets: tools want to see a token and, where they take
 	// one, a base URL. placeholder is worth nothing at the provider, base is the forwarder's.
 	Variables(base, placeholder string) map[string]string

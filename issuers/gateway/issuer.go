@@ -98,7 +98,7 @@ func (i *Issuer) check(wish broker.Wish) error {
 	if wish.TTL <= 0 || wish.TTL > broker.Hour {
 		return broker.Errorf(broker.CodeInvalid, "ttl %s: expected more than nothing, at most the hour", wish.TTL).WithField("ttl")
 	}
-	kinds := i.kinds()
+	kinds := i.config.Pack.Kinds()
 	for _, scope := range wish.Scopes {
 		kind, _, named := strings.Cut(string(scope.Resource), "/")
 		if scope.Target != i.config.Ref.Target || scope.Resource != "*" && !(named && slices.Contains(kinds, kind)) {
@@ -107,20 +107,6 @@ func (i *Issuer) check(wish broker.Wish) error {
 		}
 	}
 	return nil
-}
-
-// kinds lists what the pack's rows touch, sorted.
-func (i *Issuer) kinds() []string {
-	var kinds []string
-	for _, row := range i.config.Pack.Rows().Rows {
-		for _, touch := range row.Touches {
-			if touch.Kind != "" && !slices.Contains(kinds, touch.Kind) {
-				kinds = append(kinds, touch.Kind)
-			}
-		}
-	}
-	slices.Sort(kinds)
-	return kinds
 }
 
 // look finds what scopes name, and what there is in the environment, for the reviewer.

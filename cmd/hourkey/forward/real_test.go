@@ -29,6 +29,7 @@ type smallPack struct{ *judge.REST }
 func (smallPack) Name() string                               { return "small" }
 func (smallPack) Hosts() []string                            { return []string{mainHost, otherHost} }
 func (smallPack) Rows() *judge.Pack                          { return &judge.Pack{} }
+func (smallPack) Kinds() []string                            { return []string{"thing"} }
 func (smallPack) Variables(string, string) map[string]string { return nil }
 
 func (smallPack) Refuse(_ judge.Call, _ int, problem gateway.Problem) (string, []byte) {

@@ -44,6 +44,9 @@ func (a Answer) Rewrite(body []byte, sight Sight) ([]byte, error) {
 	if a.rest != nil && len(body) == 0 {
 		return body, nil
 	}
+	if a.rest != nil && !a.rest.mayChange(body) {
+		return body, nil
+	}
 	value, err := readJSON(body, maxAnswerDepth)
 	if err != nil {
 		return nil, fmt.Errorf("the provider's answer is not JSON that can be read in one way only: %w", err)

@@ -22,7 +22,7 @@ func hide(v any, paths []Path) (shown any, hidden bool) {
 	case map[string]any:
 		return hideIn(v, func(key string, value any) (any, bool) { return hide(value, advance(paths, key)) })
 	}
-	return v, false
+	return hideAll(v) // the path goes on, so it may be JSON in a string
 }
 
 // hideAll puts every value below out of sight.
@@ -61,4 +61,6 @@ func hideIn(object map[string]any, one func(string, any) (any, bool)) (any, bool
 }
 
 // exact identifies an operation with what its text hides. An approval is for that, too.
-func exact(text string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte("hourkey/exact/1\x00"+text))) }
+func exact(text string) string {
+	return fmt.Sprintf("%x", sha256.Sum256([]byte("hourkey/exact/1\x00"+text)))
+}

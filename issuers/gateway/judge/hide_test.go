@@ -5,52 +5,89 @@ import (
 	"testing"
 )
 
-const hidingPack = `
-POST /v1/things/{id}/settings
-    write   sets things
-    touch   thing id
-    hide    body.password body.variables.* body.nested.**.value query.code
-`
+// hiding judges by the packs of these tests with a hide line added to one row.
+func hiding(t *testing.T, operation, line string) *GraphQL {
+	t.Helper()
+	pack := shopPack(t)
+	words := &words{rest: line}
+	p := packParser{pack: pack, row: pack.Rows[operation]}
+	if err := p.detail(words); err != nil {
+		t.Fatal(err)
+	}
+	g, err := NewGraphQL(pack, shopSchema(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
 
-// Attack: a reviewer's page, and the log, as places to read a secret that a call carries.
-func TestSecretArgumentsAreInNoText(t *testing.T) {
-	pack, err := ParsePack("test", "test.pack", []byte(hidingPack))
-	if err != nil {
-		t.Fatal(err)
-	}
-	rest, err := NewREST(pack)
-	if err != nil {
-		t.Fatal(err)
-	}
-	judge := func(body, query string) Operation {
-		t.Helper()
-		v := rest.Judge(Call{Method: "POST", Path: "/v1/things/7/settings", Query: query, Body: []byte(body), ContentType: "application/json"}, false)
-		if v.Refusal != "" {
-			t.Fatal(v.Refusal)
-		}
-		if !strings.Contains(string(v.Send.Body), "s3cret") {
-			t.Error("what is sent lost the value")
+func TestSecretsInArgumentsAreNotInTheText(t *testing.T) {
+	g := hiding(t, "mutation variablesUpsert", "hide input.variables.*")
+	upsert := func(variables string) Operation {
+		v := judged(t, g, document(`mutation($v: JSON!) { variablesUpsert(input: {environmentId: "e", variables: $v}) }`, `{"v":`+variables+`}`))
+		if !strings.Contains(string(v.Send.Body), `"variables":`+variables) {
+			t.Errorf("sent %s", v.Send.Body)
 		}
 		return v.Operations[0]
 	}
-	const body = `{"password":"s3cret","variables":{"A":"s3cret","B":"","C":null,"D":["s3cret"]},"nested":{"x":{"value":"s3cret","name":"kept"}},"flag":true}`
-	first := judge(body, "")
-	if strings.Contains(first.Text, "s3cret") || first.Exact == "" {
-		t.Errorf("the text shows the secret, or nothing says exactly what it was: %s %q", first.Text, first.Exact)
+	first := upsert(`{"A":"s3cret","B":"","C":null,"D":["s3cret",{"E":1}]}`)
+	want := `mutation variablesUpsert(input: {"environmentId":"e","replace":false,"variables":{"A":"hidden by Hourkey","B":"","C":null,"D":["hidden by Hourkey",{"E":"hidden by Hourkey"}]}})`
+	if first.Text != want || first.Exact == "" {
+		t.Errorf("got %s, %q", first.Text, first.Exact)
 	}
-	for _, kept := range []string{`"A":`, `"B":""`, `"C":null`, `"name":"kept"`, `"flag":true`} {
-		if !strings.Contains(first.Text, kept) {
-			t.Errorf("a reviewer cannot see %s in %s", kept, first.Text)
+	// What reads the same is not the same: an approval is for the values, too.
+	if other := upsert(`{"A":"other","B":"","C":null,"D":["s3cret",{"E":1}]}`); other.Text != first.Text || other.Exact == first.Exact {
+		t.Errorf("got %s, %s and %s", other.Text, other.Exact, first.Exact)
+	}
+	if same := upsert(`{"A":"s3cret","B":"","C":null,"D":["s3cret",{"E":1}]}`); same.Exact != first.Exact {
+		t.Error("the same call has another digest")
+	}
+	if open := upsert(`{"B":""}`); open.Exact != "" || strings.Contains(open.Text, hiddenValue) {
+		t.Errorf("got %+v", open)
+	}
+	// JSON in a string.
+	v := g.Judge(document(`mutation { variablesUpsert(input: {environmentId: "e", variables: "{\"A\":\"s3cret\"}"}) }`, ""), true)
+	for _, operation := range v.Operations {
+		if strings.Contains(operation.Text, "s3cret") {
+			t.Errorf("text %s", operation.Text)
 		}
 	}
-	other := judge(strings.Replace(body, `"password":"s3cret"`, `"password":"other s3cret"`, 1), "")
-	if other.Text != first.Text || other.Exact == first.Exact {
-		t.Error("another hidden value must read the same and be another operation")
+	if strings.Contains(v.Refusal, "s3cret") {
+		t.Errorf("refused with %s", v.Refusal)
 	}
 }
 
-func TestNothingHiddenHasNoDigest(t *testing.T) {
-	if shown, hidden := hide(map[string]any{"a": "", "b": nil, "c": true}, []Path{{"a"}, {"b"}, {"c"}}); hidden {
-		t.Errorf("hidden: %v", shown)
+func TestSecretsInRESTArguments(t *testing.T) {
+	pack, err := ParsePack("x", "x.pack", []byte("POST /hooks\n write makes a hook\n touch hook -\n hide body.secret query.token\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := NewREST(pack)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := r.Judge(rest("POST /hooks?token=t0ken&a=b", `{"url":"u","secret":"s3cret"}`), false)
+	if len(v.Operations) != 1 || v.Operations[0].Exact == "" {
+		t.Fatalf("got %+v", v)
+	}
+	if text := v.Operations[0].Text; strings.Contains(text, "s3cret") || strings.Contains(text, "t0ken") || !strings.Contains(text, `"url":"u"`) {
+		t.Errorf("text %s", text)
+	}
+	if !strings.Contains(string(v.Send.Body), "s3cret") || v.Send.Query.Get("token") != "t0ken" {
+		t.Errorf("what is sent lacks the secrets: %+v", v.Send)
+	}
+}
+
+func TestHideNamesWhatIsThere(t *testing.T) {
+	for line, says := range map[string]string{"hide": "expected paths", "hide keys(input.variables)": "not hidden", "hide input.": "no name"} {
+		_, err := ParsePack("x", "x.pack", []byte("mutation a\n write w\n touch none\n "+line+"\n"))
+		if err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+	pack := shopPack(t)
+	pack.Rows["mutation volumeDelete"].Hide = []Path{{"secret"}}
+	if _, err := NewGraphQL(pack, shopSchema(t)); err == nil {
+		t.Error("an argument that there is not is hidden")
 	}
 }

@@ -76,15 +76,14 @@ func startNginx(t *testing.T) *nginx {
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- command.Wait() }()
-	t.Cleanup(func() { _ = command.Process.Kill(); <-ended; ended <- nil })
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = command.Wait() }() // it is killed
+	t.Cleanup(func() { _ = command.Process.Kill(); <-ended })
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		select {
-		case err := <-ended:
-			ended <- err
+		case <-ended:
 			log, _ := os.ReadFile(filepath.Join(dir, "error.log"))
-			t.Fatalf("nginx ended: %v\n%s%s", err, says.String(), log)
+			t.Fatalf("nginx ended: %v\n%s%s", command.ProcessState, says.String(), log)
 		default:
 		}
 		if conn, err := net.Dial("tcp", n.front); err == nil {
@@ -275,9 +274,9 @@ func TestEveryByteInAPath(t *testing.T) {
 
 // TestRandomPathReadInTwoWays also makes paths out of random bytes, rightly escaped, so that long ones are taken.
 func TestRandomPathReadInTwoWays(t *testing.T) {
-	seed := uint64(time.Now().UnixNano()) //nolint:gosec // of a test
+	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // of a test
+	random := rand.New(rand.NewPCG(seed, 1))
 	n := startNginx(t)
 	var paths []string
 	tokens := pathTokens()

@@ -16,7 +16,7 @@ import (
 // REST judges calls to a REST API. It is immutable.
 type REST struct {
 	pack   *Pack
-	routes map[string][]route // by method
+	routes map[string][]route // by method and door
 }
 
 type route struct {
@@ -44,7 +44,8 @@ func NewREST(pack *Pack) (*REST, error) {
 		}
 		shapes[shape] = row
 		c.restRow(row, template)
-		r.routes[method] = append(r.routes[method], route{row, template})
+		door := method + " " + template.door()
+		r.routes[door] = append(r.routes[door], route{row, template})
 	}
 	if len(pack.Types) > 0 || len(pack.Fields) > 0 {
 		c.note(0, "type and field are for GraphQL")
@@ -205,9 +206,11 @@ func (r *REST) find(method string, segments []string) (*Row, map[string]any, err
 	}
 	var rows []*Row
 	var fits []fit
-	for _, route := range r.routes[as] {
-		if fit, ok := route.template.match(segments); ok {
-			rows, fits = append(rows, route.row), append(fits, fit)
+	for _, door := range doors(segments) {
+		for _, route := range r.routes[as+" "+door] {
+			if fit, ok := route.template.match(segments); ok {
+				rows, fits = append(rows, route.row), append(fits, fit)
+			}
 		}
 	}
 	if len(rows) == 0 {
@@ -223,6 +226,14 @@ func (r *REST) find(method string, segments []string) (*Row, map[string]any, err
 		}
 	}
 	return nil, nil, fmt.Errorf("%s %s could be read as more than one operation", as, shown(escapePath(segments)))
+}
+
+// doors are those behind which the row of a path can be.
+func doors(segments []string) []string {
+	if len(segments) == 0 {
+		return []string{""}
+	}
+	return []string{strings.ToLower(segments[0]), ""}
 }
 
 // readQuery reads the query strictly: "a=1&b=2", a key may stand several times.

@@ -114,10 +114,50 @@ type fit struct {
 	exact  bool  // the literals are written as in the template
 }
 
+// could tells, without making anything, that a path does not fit: by the literals before and after the part
+// that takes several segments. Most templates are done with here.
+func (t template) could(segments []string) bool {
+	if len(segments) < len(t) {
+		return false
+	}
+	for at := range t {
+		if t[at].spans() {
+			break
+		}
+		if t[at].name == "" && !isSame(t[at].literal, segments[at]) {
+			return false
+		}
+	}
+	for at := 1; at <= len(t); at++ {
+		p := &t[len(t)-at]
+		if p.spans() {
+			return true
+		}
+		if p.name == "" && !isSame(p.literal, segments[len(segments)-at]) {
+			return false
+		}
+	}
+	return len(segments) == len(t)
+}
+
+func isSame(literal, segment string) bool {
+	return literal == segment || strings.EqualFold(literal, segment)
+}
+
+func (p *part) spans() bool { return p.multi || p.second != nil && p.second.multi }
+
+// door is the first segment of a template, in small letters; empty when that is a parameter.
+func (t template) door() string {
+	if len(t) == 0 {
+		return ""
+	}
+	return strings.ToLower(t[0].literal)
+}
+
 // match fits a path to a template. Literals are compared without case: a server that does so must not get
 // what was judged as somebody's parameter.
 func (t template) match(segments []string) (fit, bool) {
-	if len(segments) < len(t) || len(t) == 0 && len(segments) > 0 {
+	if !t.could(segments) {
 		return fit{}, false
 	}
 	f := fit{exact: true}
@@ -134,7 +174,7 @@ func (t template) match(segments []string) (fit, bool) {
 			continue
 		}
 		taken := 1
-		if p.multi || p.second != nil && p.second.multi {
+		if p.spans() {
 			taken += spare
 			spare = 0
 		}
@@ -152,7 +192,7 @@ func (f *fit) take(p part, segments []string) bool {
 		f.values = map[string]any{}
 	}
 	as := asParameter
-	if p.multi || p.second != nil && p.second.multi {
+	if p.spans() {
 		as = asSpan
 	}
 	for range segments {

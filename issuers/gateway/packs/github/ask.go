@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -35,6 +36,7 @@ func (e *movedError) Error() string { return "moved to " + e.to }
 
 type remembered struct {
 	body []byte // as far as it was read
+	read any    // a pointer to what was made of it; nobody changes that
 	err  error  // errAbsent or a *movedError
 	etag string
 	at   time.Time
@@ -61,6 +63,11 @@ func (l *looking) get(ctx context.Context, path string, what any) error {
 			return err
 		}
 	}
+	if reuse(answer.read, what) {
+		l.got[path] = answer
+		l.remember(path, answer) // it may have been asked about again
+		return nil
+	}
 	if answer.err == nil {
 		err := json.Unmarshal(answer.body, what)
 		if err == nil {
@@ -69,10 +76,21 @@ func (l *looking) get(ctx context.Context, path string, what any) error {
 		if err != nil {
 			return unavailable("GitHub's answer cannot be read").Because(err)
 		}
+		answer.read = what
 	}
 	l.got[path] = answer
 	l.remember(path, answer)
 	return answer.err
+}
+
+// reuse copies what was read before into what, if it is of the same type.
+func reuse(read, what any) bool {
+	from, to := reflect.ValueOf(read), reflect.ValueOf(what)
+	if read == nil || from.Type() != to.Type() {
+		return false
+	}
+	to.Elem().Set(from.Elem())
+	return true
 }
 
 // current is what was remembered, if that is recent enough, or else what GitHub says now.

@@ -3,6 +3,7 @@ package github
 import (
 	_ "embed" // the rows
 	"encoding/json"
+	"net"
 	"net/url"
 	"strconv"
 	"strings"
@@ -46,7 +47,10 @@ func New() (*Pack, error) {
 // at is the same pack for another server.
 func (p *Pack) at(base *url.URL) *Pack {
 	moved := *p
-	moved.host, moved.prefix = base.Hostname(), base.Path
+	moved.prefix = base.Path
+	if strings.Contains(base.Hostname(), ".") && net.ParseIP(base.Hostname()) == nil { // else it stands in for GitHub on this machine
+		moved.host = base.Hostname()
+	}
 	return &moved
 }
 
@@ -55,6 +59,9 @@ func (p *Pack) Name() string { return Kind }
 
 // Hosts is the API's own alone.
 func (p *Pack) Hosts() []string { return []string{p.host} }
+
+// Kinds are what scopes name.
+func (p *Pack) Kinds() []string { return []string{kindRepo} }
 
 // Rows are the pack's.
 func (p *Pack) Rows() *judge.Pack { return p.rows }

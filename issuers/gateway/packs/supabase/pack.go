@@ -45,6 +45,9 @@ func (p *Pack) Name() string { return Kind }
 // Hosts is the management API's alone.
 func (p *Pack) Hosts() []string { return []string{mainHost} }
 
+// Kinds are what scopes name.
+func (p *Pack) Kinds() []string { return []string{kindBranch, kindDatabase, kindProject} }
+
 // Rows are the pack's.
 func (p *Pack) Rows() *judge.Pack { return p.rows }
 
