@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -101,7 +102,7 @@ func (i *Issuer) check(wish broker.Wish) error {
 	kinds := i.config.Pack.Kinds()
 	for _, scope := range wish.Scopes {
 		kind, _, named := strings.Cut(string(scope.Resource), "/")
-		if scope.Target != i.config.Ref.Target || scope.Resource != "*" && !(named && slices.Contains(kinds, kind)) {
+		if known := scope.Resource == "*" || named && slices.Contains(kinds, kind); scope.Target != i.config.Ref.Target || !known {
 			return broker.Errorf(broker.CodeInvalid, "scope %q: expected a resource like %s/NAME or %s/*, of one of these kinds: %s", scope, kinds[0], kinds[0], strings.Join(kinds, ", ")).
 				WithField("scope")
 		}
@@ -155,8 +156,28 @@ func (i *Issuer) walls() []broker.WallFact {
 	}
 }
 
+// namePattern is invariant 8's: hk-<installation>-<lease>, at most 63 bytes.
+var namePattern = regexp.MustCompile(`^hk-[a-z0-9]+-[a-z0-9-]{1,56}$`)
+
+// checkOrder holds an order to what Describe would say, whatever the broker checked before.
+func (i *Issuer) checkOrder(order broker.Order) error {
+	left := order.Expires.Sub(i.config.Now())
+	switch {
+	case len(order.Name) > 63 || !namePattern.MatchString(order.Name) || order.Lease == "" || !strings.HasSuffix(order.Name, "-"+order.Lease):
+		return broker.Errorf(broker.CodeInternal, "an order for %s does not bear its lease's name", i.config.Ref)
+	case order.TTL <= 0 || left <= 0:
+		return broker.Errorf(broker.CodeExpired, "nothing is left of the time of this lease at %s", i.config.Ref)
+	case left > order.Description.TTL || order.TTL > order.Description.TTL:
+		return broker.Errorf(broker.CodeInternal, "an order for %s ends later than its description says", i.config.Ref)
+	}
+	return i.check(broker.Wish{Scopes: order.Description.Scopes, TTL: order.TTL})
+}
+
 // Issue makes a token that only our gateway takes, with the key of this agent. It calls nobody.
 func (i *Issuer) Issue(_ context.Context, order broker.Order) (broker.Credential, broker.Handle, error) {
+	if err := i.checkOrder(order); err != nil {
+		return broker.Credential{}, nil, err
+	}
 	hosts := i.config.Pack.Hosts()
 	ca, err := i.config.Authority.Certificate(order.Lease, hosts, i.config.Now(), order.Expires)
 	if err != nil {

@@ -161,3 +161,33 @@ func (g *gatehouse) hides(what string, texts ...string) {
 		}
 	}
 }
+
+// TestCallBringsItsOwnCredential: a real token lay about all the same, production's. The child puts it wherever
+// one could go; Railway never sees it, nor what the child has in the place of a token.
+func TestCallBringsItsOwnCredential(t *testing.T) {
+	t.Parallel()
+	g := installGateway(t)
+	c := g.exec()
+	token := g.rail.ProductionToken
+	headers := ""
+	for _, name := range []string{"Authorization: Bearer", "Project-Access-Token:", "Team-Access-Token:", "Proxy-Authorization: Bearer", "Cookie: token=", "X-Api-Key:", "Referer: https://x/?"} {
+		headers += " -H '" + name + " " + token + "'"
+	}
+	for _, url := range []string{forwardURL, baseURL} {
+		out := c.run(strings.Replace(c.curl(g.rail.asksProject()), forwardURL, headers+" "+url, 1))
+		if !strings.Contains(out, g.rail.Staging) || strings.Contains(out, g.rail.Production) {
+			t.Errorf("%s: whose answer is this? %s", url, out)
+		}
+		c.run(strings.Replace(c.curl(g.rail.sets(g.rail.Staging, "A", "b")), forwardURL, headers+` -u "me:$RAILWAY_API_TOKEN" `+url, 1))
+	}
+	g.rail.mu.Lock()
+	defer g.rail.mu.Unlock()
+	for _, call := range g.rail.heard {
+		if !strings.Contains(call.header, `"Bearer `+g.rail.AccountToken+`"`) || strings.Contains(call.header, `"Project-Access-Token"`) || strings.Contains(call.header, `"Cookie"`) {
+			t.Errorf("Railway was asked as somebody else: %s", call.header)
+		}
+		if text := call.header + call.body; strings.Contains(text, token) || strings.Contains(text, "hkt_") || strings.Contains(text, "hkp_") {
+			t.Errorf("Railway got a token that is none of the broker's: %s", text)
+		}
+	}
+}

@@ -186,10 +186,10 @@ func TestAnotherUserUsesTheForwarder(t *testing.T) {
 	}
 	g := installGateway(t)
 	c := g.exec()
-	must(t, os.Chmod(g.dir, 0o755))  //nolint:gosec // so that the other user is refused by the forwarder, not by a folder
-	must(t, os.Chmod(g.home, 0o755)) //nolint:gosec // as above
+	must(t, os.Chmod(g.dir, 0o755)) // so that the other user is refused by the forwarder, not by a folder
+	must(t, os.Chmod(g.home, 0o755))
 	document := c.body(g.rail.asksProject())
-	must(t, os.Chmod(document, 0o644)) //nolint:gosec // as above
+	must(t, os.Chmod(document, 0o644))
 	for how, url := range map[string]string{"forward": forwardURL, "base URL": baseURL} {
 		ask := "curl -sSk -m 10 -H 'Content-Type: application/json' --data-binary @" + document + " " + url
 		if out := c.run(ask); !strings.Contains(out, `"shop"`) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/gqlerror"
 	"github.com/vektah/gqlparser/v2/parser"
 	"github.com/vektah/gqlparser/v2/validator/core"
 	"github.com/vektah/gqlparser/v2/validator/rules"
@@ -29,7 +30,11 @@ const reservedAlias = "hk_"
 func readDocument(text string, name *string) (*ast.QueryDocument, error) {
 	document, err := parser.ParseQueryWithTokenLimit(&ast.Source{Name: "document", Input: text}, maxTokens)
 	if err != nil {
-		return nil, fmt.Errorf("the document cannot be read: %w", err)
+		place := ""
+		if mistake, ok := errors.AsType[*gqlerror.Error](err); ok {
+			place = placeOf(mistake)
+		}
+		return nil, fmt.Errorf("the document cannot be read as GraphQL%s", place) // its text may repeat a value
 	}
 	fragments, err := byName(document.Fragments)
 	if err != nil {
@@ -44,6 +49,20 @@ func readDocument(text string, name *string) (*ast.QueryDocument, error) {
 		return nil, err
 	}
 	return &ast.QueryDocument{Operations: ast.OperationList{operation}, Fragments: m.used, Position: document.Position}, nil
+}
+
+// unread says where a document cannot be read. What the parser found there is told unless it is a string,
+// which may be a secret.
+func unread(err error) error {
+	var at *gqlerror.Error
+	if !errors.As(err, &at) || len(at.Locations) == 0 {
+		return fmt.Errorf("the document cannot be read: %.200s", err.Error())
+	}
+	what := at.Message
+	if strings.Contains(what, "String") {
+		what = "unexpected string"
+	}
+	return fmt.Errorf("the document cannot be read at line %d, column %d: %.200s", at.Locations[0].Line, at.Locations[0].Column, what)
 }
 
 func byName(all ast.FragmentDefinitionList) (map[string]*ast.FragmentDefinition, error) {

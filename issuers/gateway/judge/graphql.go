@@ -10,6 +10,7 @@ import (
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 	"github.com/vektah/gqlparser/v2/validator/core"
+	"github.com/vektah/gqlparser/v2/validator/rules"
 )
 
 // GraphQL judges calls to a GraphQL API (specification of October 2021, over HTTP POST). It is immutable.
@@ -169,9 +170,6 @@ func (g *GraphQL) expand(r request, lenient bool) (ast.Operation, *typed, error)
 		return "", nil, err
 	}
 	operation := document.Operations[0]
-	if err := g.validate(document, lenient); err != nil {
-		return "", nil, err
-	}
 	root := g.root(operation.Operation)
 	if root == nil {
 		return "", nil, fmt.Errorf("there are no operations of the kind %s", operation.Operation)
@@ -190,7 +188,7 @@ func (g *GraphQL) expand(r request, lenient bool) (ast.Operation, *typed, error)
 	case len(fields) > maxRoots:
 		return "", nil, fmt.Errorf("it has more than %d operations", maxRoots)
 	}
-	return operation.Operation, &typed{root, fields}, nil
+	return operation.Operation, &typed{root, fields}, g.validate(document, lenient)
 }
 
 func (g *GraphQL) root(kind ast.Operation) *ast.Definition {
@@ -205,15 +203,16 @@ func (g *GraphQL) root(kind ast.Operation) *ast.Definition {
 	return nil
 }
 
-// validate holds the document to the rules of the specification; the first that it breaks is named.
+// validate holds the document to the rules of the specification; the first that it breaks is named. Values are
+// not told: they may be secrets.
 func (g *GraphQL) validate(document *ast.QueryDocument, lenient bool) error {
-	rules := g.strict
+	all := g.strict
 	if lenient {
-		rules = g.lenient
+		all = g.lenient
 	}
 	var first error
 	observers := &core.Events{}
-	for _, rule := range rules {
+	for _, rule := range all {
 		rule.RuleFunc(observers, func(options ...core.ErrorOption) {
 			if first != nil {
 				return
@@ -222,11 +221,27 @@ func (g *GraphQL) validate(document *ast.QueryDocument, lenient bool) error {
 			for _, option := range options {
 				option(mistake)
 			}
-			first = fmt.Errorf("the document does not fit the schema: %s", mistake.Message)
+			first = fmt.Errorf("the document does not fit the schema: %s", withoutValues(rule.Name, mistake))
 		})
 	}
 	core.Walk(g.schema, document, observers)
 	return first
+}
+
+// withoutValues is the library's text of a mistake, unless it repeats a value: that may be a secret, and a
+// refusal is kept in the log.
+func withoutValues(rule string, mistake *gqlerror.Error) string {
+	if rule == "ValuesOfCorrectType" && !strings.HasPrefix(mistake.Message, "Field ") {
+		return "a value" + placeOf(mistake) + " is not of the type that its argument wants"
+	}
+	return mistake.Message
+}
+
+func placeOf(mistake *gqlerror.Error) string {
+	if len(mistake.Locations) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" at line %d, column %d", mistake.Locations[0].Line, mistake.Locations[0].Column)
 }
 
 // bound gives the line of a type whose objects live in one environment or project.

@@ -424,6 +424,36 @@ func TestRefusedOperationAmongOthers(t *testing.T) {
 	refuses(t, g, document(`mutation { serviceUpdate(serviceId: "s", environmentId: "e", input: {source: {repo: ""}}) { id } }`, ""), "a source that is none")
 }
 
+// A refusal is told and logged: values, which may be secrets, are not in it.
+func TestRefusalsTellNoValues(t *testing.T) {
+	g := shop(t)
+	for _, c := range []struct{ text, variables string }{
+		{`mutation { volumeDelete(volumeId: "s3cret" "s3cret") }`, ``},
+		{`mutation { volumeDelete "s3cret" }`, ``},
+		{`mutation { volumeDelete """s3cret""" }`, ``},
+		{`mutation { volumeDelete(volumeId: ["s3cret"]) }`, ``},
+		{`mutation { volumeDelete(volumeId: {a: "s3cret"}) }`, ``},
+		{`mutation { projectDelete(id: "p", answer: "s3cret\n") }`, ``},
+		{`mutation { projectDelete(id: "p", answer: "YES", extra: "s3cret") }`, ``},
+		{`mutation { serviceUpdate(serviceId: "s", input: {numReplicas: "s3cret"}) { id } }`, ``},
+		{`mutation { serviceUpdate(serviceId: "s", input: {region: "EU", startCommand: "s3cret"}) { id } }`, ``},
+		{`mutation($n: Int = "s3cret") { serviceUpdate(serviceId: "s", input: {numReplicas: $n}) { id } }`, ``},
+		{`mutation($n: Int) { serviceUpdate(serviceId: "s", input: {numReplicas: $n}) { id } }`, `{"n":"s3cret"}`},
+		{`mutation($p: JSON!) { configPatch(environmentId: "e", patch: $p) }`, `{"p":{"services":"s3cret"}}`},
+		{`mutation { variablesUpsert(input: {environmentId: "e", variables: {A: "s3cret"}, replace: "s3cret"}) }`, ``},
+	} {
+		if v := g.Judge(document(c.text, c.variables), false); v.Refusal == "" || strings.Contains(v.Refusal, "s3cret") && !strings.Contains(v.Refusal, "no value") {
+			t.Errorf("%s: %s %q", c.text, v.Class, v.Refusal)
+		}
+	}
+	long := strings.Repeat("x", 1<<19)
+	for _, text := range []string{`{ ` + long + ` }`, `{ status(` + long + `: 1) }`, `query ` + long + ` { status `, `{ limits(name: ` + long + `) }`, `{ ...` + long + ` }`} {
+		if v := g.Judge(document(text, ""), false); v.Refusal == "" || len(v.Refusal) > 400 {
+			t.Errorf("a refusal of %d bytes", len(v.Refusal))
+		}
+	}
+}
+
 func TestUnknownFieldsAndArguments(t *testing.T) {
 	g := shop(t)
 	for _, lenient := range []bool{false, true} {

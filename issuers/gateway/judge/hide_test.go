@@ -21,7 +21,7 @@ func hiding(t *testing.T, operation, line string) *GraphQL {
 	return g
 }
 
-func TestSecretsInArgumentsAreNotInTheText(t *testing.T) {
+func TestSecretVariablesAreInNoText(t *testing.T) {
 	g := hiding(t, "mutation variablesUpsert", "hide input.variables.*")
 	upsert := func(variables string) Operation {
 		v := judged(t, g, document(`mutation($v: JSON!) { variablesUpsert(input: {environmentId: "e", variables: $v}) }`, `{"v":`+variables+`}`))
@@ -57,8 +57,8 @@ func TestSecretsInArgumentsAreNotInTheText(t *testing.T) {
 	}
 }
 
-func TestSecretsInRESTArguments(t *testing.T) {
-	pack, err := ParsePack("x", "x.pack", []byte("POST /hooks\n write makes a hook\n touch hook -\n hide body.secret query.token\n"))
+func TestSecretArgumentsAreInNoText(t *testing.T) {
+	pack, err := ParsePack("x", "x.pack", []byte("POST /hooks\n write makes a hook\n touch hook -\n hide body.password body.secrets.* query.token\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,15 +66,38 @@ func TestSecretsInRESTArguments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := r.Judge(rest("POST /hooks?token=t0ken&a=b", `{"url":"u","secret":"s3cret"}`), false)
-	if len(v.Operations) != 1 || v.Operations[0].Exact == "" {
-		t.Fatalf("got %+v", v)
+	made := func(body, query string) Operation {
+		v := wantREST(t, r, rest("POST /hooks?a=b&token="+query, body), Write)
+		if string(v.Send.Body) != body || v.Send.Query.Get("token") != query {
+			t.Errorf("what is sent lacks the secrets: %+v", v.Send)
+		}
+		o := v.Operations[0]
+		if strings.Contains(o.Text, "s3cret") || strings.Contains(o.Text, "t0ken") || o.Exact == "" {
+			t.Errorf("the text shows the secret, or nothing says exactly what it was: %s %q", o.Text, o.Exact)
+		}
+		return o
 	}
-	if text := v.Operations[0].Text; strings.Contains(text, "s3cret") || strings.Contains(text, "t0ken") || !strings.Contains(text, `"url":"u"`) {
-		t.Errorf("text %s", text)
+	first := made(`{"flag":true,"name":"kept","password":"s3cret","secrets":{"A":"s3cret","B":"","C":null}}`, "t0ken")
+	for _, seen := range []string{`"A":`, `"B":""`, `"C":null`, `"name":"kept"`, `"flag":true`, `a=b`, `token=`} {
+		if !strings.Contains(first.Text, seen) {
+			t.Errorf("a reviewer cannot see %s in %s", seen, first.Text)
+		}
 	}
-	if !strings.Contains(string(v.Send.Body), "s3cret") || v.Send.Query.Get("token") != "t0ken" {
-		t.Errorf("what is sent lacks the secrets: %+v", v.Send)
+	for _, other := range []Operation{
+		made(`{"flag":true,"name":"kept","password":"other s3cret","secrets":{"A":"s3cret","B":"","C":null}}`, "t0ken"),
+		made(`{"flag":true,"name":"kept","password":"s3cret","secrets":{"A":"s3cret","B":"","C":null}}`, "other-t0ken"),
+	} {
+		if other.Text != first.Text || other.Exact == first.Exact {
+			t.Error("another hidden value must read the same and be another operation")
+		}
+	}
+}
+
+func TestNothingHiddenHasNoDigest(t *testing.T) {
+	for _, v := range []map[string]any{{}, {"a": ""}, {"a": nil}, {"a": map[string]any{"b": "", "d": "x"}}, {"other": "x"}} {
+		if shown, hidden := hide(v, []Path{{"a", "b"}, {"c"}}); hidden {
+			t.Errorf("hidden: %v", shown)
+		}
 	}
 }
 

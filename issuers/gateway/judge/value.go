@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"errors"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -281,7 +282,7 @@ func coerceEnum(definition *ast.Definition, v any) (any, error) {
 		return nil, fmt.Errorf("expected a value of the enum %s, found %s", definition.Name, kindOf(v))
 	}
 	if definition.EnumValues.ForName(name) == nil {
-		return nil, fmt.Errorf("the enum %s has no value %s", definition.Name, shown(name))
+		return nil, fmt.Errorf("the enum %s has no such value", definition.Name)
 	}
 	return name, nil
 }
@@ -330,7 +331,7 @@ func (vs *values) checkOpaque(v any) error {
 	}
 	switch v := v.(type) {
 	case enumName:
-		return fmt.Errorf("the bare word %s where a string is expected", shown(string(v)))
+		return errors.New("a bare word where a string is expected")
 	case []any:
 		for _, element := range v {
 			if err := vs.checkOpaque(element); err != nil {

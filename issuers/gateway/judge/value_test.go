@@ -163,7 +163,7 @@ func TestEnums(t *testing.T) {
 	wantClass(t, g, updated(`{"region":"EU"}`), Write)
 	wantClass(t, g, updated(`{"region":"US"}`), Admin)
 	wantClass(t, g, updated(`{"region":null}`), Admin) // not EU
-	refuses(t, g, updated(`{"region":"eu"}`), "no value")
+	refuses(t, g, updated(`{"region":"eu"}`), "no such value")
 	refuses(t, g, updated(`{"region":1}`), "enum")
 	refuses(t, g, document(`mutation { serviceUpdate(serviceId: "s", input: {region: "EU"}) { id } }`, ""), "")
 	refuses(t, g, document(`mutation { serviceUpdate(serviceId: "s", input: {region: CN}) { id } }`, ""), "")

@@ -85,14 +85,26 @@ func (c *call) judge() error {
 	case c.verdict.Class.Actions() == 0 || len(c.verdict.Operations) == 0:
 		return broker.Errorf(broker.CodeDenied, "%s passes no call like this one", c.tunnel.pack.Name())
 	}
-	c.asked.Operation = c.operation()
+	c.asked.Operation, c.asked.Exact = c.operation(), c.exact()
 	return nil
+}
+
+// exact identifies what the operation's text hides; empty when it hides nothing.
+func (c *call) exact() string {
+	all := make([]string, len(c.verdict.Operations))
+	for at, operation := range c.verdict.Operations {
+		all[at] = operation.Exact
+	}
+	if joined := strings.Join(all, ","); strings.Trim(joined, ",") != "" {
+		return joined
+	}
+	return ""
 }
 
 // operation is the whole of what is asked, canonical; of what was not judged, the request line.
 func (c *call) operation() string {
 	if len(c.verdict.Operations) == 0 {
-		return clip(c.given.Method + " " + c.given.Path)
+		return strings.TrimSpace(clip(c.given.Method + " " + c.given.Path))
 	}
 	texts := make([]string, 0, len(c.verdict.Operations))
 	for _, operation := range c.verdict.Operations {

@@ -37,6 +37,9 @@ func (r *rig) send(client *http.Client, method, path, body string) <-chan string
 	return done
 }
 
+// cutOff: the caller may still be told why, when that is quicker than the end of its connection.
+func cutOff(outcome string) bool { return outcome == "broken off" || outcome == "504 Gateway Timeout" }
+
 // until gives what came, or fails.
 func until[T any](t testing.TB, what string, from <-chan T) (got T) {
 	t.Helper()
@@ -67,7 +70,7 @@ func TestFreezeDuringAnUpload(t *testing.T) {
 	if err := until(t, "the provider to see the end", aborted); err == nil {
 		t.Error("the provider got the whole upload")
 	}
-	if got := until(t, "the caller to see the end", done); got != "broken off" {
+	if got := until(t, "the caller to see the end", done); !cutOff(got) {
 		t.Error(got)
 	}
 	r.wantOutcomes("POST the lease ended: outcome unknown")
@@ -105,7 +108,7 @@ func TestFreezeDuringAnAnswer(t *testing.T) {
 	r := newRig(t)
 	gone := make(chan struct{})
 	r.backend.answers(func(w http.ResponseWriter, q *http.Request) {
-		io.WriteString(w, strings.Repeat("x", smallAnswer+1))
+		say(w, strings.Repeat("x", smallAnswer+1))
 		_ = http.NewResponseController(w).Flush()
 		<-q.Context().Done()
 		close(gone)
@@ -140,7 +143,7 @@ func TestFreezeBeforeTheAnswer(t *testing.T) {
 	until(t, "the call", began)
 	r.broker.end()
 	until(t, "the provider to see the end", gone)
-	if got := until(t, "the caller to see the end", done); got != "broken off" {
+	if got := until(t, "the caller to see the end", done); !cutOff(got) {
 		t.Error(got)
 	}
 	r.wantOutcomes("PUT the lease ended: outcome unknown")
@@ -157,7 +160,7 @@ func TestACallerThatGoes(t *testing.T) {
 			close(began)
 			select {
 			case <-go1:
-				io.WriteString(w, "{}")
+				say(w, "{}")
 			case <-q.Context().Done():
 			}
 		})
@@ -188,7 +191,7 @@ func TestStoppingBetweenCalls(t *testing.T) {
 		_, _ = io.Copy(io.Discard, q.Body)
 		close(began)
 		<-goOn
-		io.WriteString(w, "{}")
+		say(w, "{}")
 	})
 	r := newRig(t)
 	life, end := context.WithCancel(context.Background())

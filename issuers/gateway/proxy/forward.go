@@ -162,6 +162,9 @@ func (c *call) header(send judge.Send) http.Header {
 			header[name] = values
 		}
 	}
+	if !c.verdict.Answer.Plain() {
+		header.Set("Accept", "application/json") // in another form an answer cannot be filtered
+	}
 	if len(send.Body) > 0 && send.ContentType != "" {
 		header.Set("Content-Type", send.ContentType)
 	}

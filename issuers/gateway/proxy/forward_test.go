@@ -49,7 +49,7 @@ func TestARedirectIsNotFollowedWithTheToken(t *testing.T) {
 			w.Header().Set("Location", other.URL+"/?t="+url.QueryEscape(realToken)+"&u=x")
 			w.Header().Set("Set-Cookie", "session=1")
 			w.WriteHeader(status)
-			io.WriteString(w, "go to "+realToken)
+			say(w, "go to "+realToken)
 		})
 		request, _ := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://base.local/things/7", strings.NewReader("{}"))
 		response, err := client.Do(request)
@@ -116,7 +116,7 @@ func TestAProviderThatLiesAboutItsLength(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			io.WriteString(c, text)
+			say(c, text)
 			c.Close()
 		}
 	}
@@ -158,16 +158,30 @@ func TestAnAnswerThatCannotBeFilteredIsNotShown(t *testing.T) {
 		status int
 		says   string
 	}{
-		"no JSON":   {func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "PASSWORD=hunter2") }, 502, "cannot be filtered"},
-		"too large": {func(w http.ResponseWriter, _ *http.Request) { io.Copy(w, io.LimitReader(endless{}, mostRewritten+1)) }, 502, "too large"},
+		"no JSON": {func(w http.ResponseWriter, _ *http.Request) { say(w, "PASSWORD=hunter2") }, 502, "not JSON"},
+		"JSON in another encoding": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json; charset=utf-16")
+			say(w, "\x00{\x00}")
+		}, 502, "not JSON"},
+		"JSON that is none": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			say(w, `{"values":{"PASSWORD":"hunter2"`)
+		}, 502, "cannot be filtered"},
+		"JSON with a name twice": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			say(w, `{"values":1,"values":{"PASSWORD":"hunter2"}}`)
+		}, 502, "cannot be filtered"},
+		"too large": {func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.Copy(w, io.LimitReader(endless{}, mostRewritten+1))
+		}, 502, "too large"},
 		"says so": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", fmt.Sprint(mostRewritten+1))
 		}, 502, "too large"},
-		"an error page": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503); io.WriteString(w, "down") }, 503, "down"},
+		"an error page": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503); say(w, "down") }, 503, "down"},
 		"compressed": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Encoding", "gzip")
 			z := gzip.NewWriter(w)
-			io.Copy(z, io.LimitReader(endless{}, 1<<30)) // a bomb, were it unpacked
+			_, _ = io.Copy(z, io.LimitReader(endless{}, 1<<30)) // a bomb, were it unpacked
 			z.Close()
 		}, 502, "encoded"},
 	} {
@@ -175,6 +189,41 @@ func TestAnAnswerThatCannotBeFilteredIsNotShown(t *testing.T) {
 		status, text := r.do(client, "GET", "/things/7/values", "")
 		if status != c.status || !strings.Contains(text, c.says) || strings.Contains(text, "hunter2") {
 			t.Errorf("%s: %d %.200s, want %d %q", name, status, text, c.status, c.says)
+		}
+	}
+}
+
+// The attack: an agent asks for many large answers at once, until the broker has no memory left.
+func TestLargeAnswersShareABudget(t *testing.T) {
+	r := newRig(t)
+	large := `{"values":{},"pad":"` + strings.Repeat("x", 2*freeAnswer) + `"}`
+	r.backend.answers(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/vnd.small+json; charset=utf-8")
+		say(w, large)
+	})
+	client := r.client()
+	if status, text := r.do(client, "GET", "/things/7/values", ""); status != 200 || len(text) != len(large) {
+		t.Errorf("one: %d, %d bytes", status, len(text))
+	}
+	r.leave(treeOf*mostRewritten - 1)
+	if status, text := r.do(client, "GET", "/things/7/values", ""); status != 502 || !strings.Contains(text, "too many large ones") {
+		t.Errorf("without room: %d %.200s", status, text)
+	}
+}
+
+// The attack: another representation is asked for, in which values are not where the pack knows them.
+func TestAnotherRepresentationOfSecrets(t *testing.T) {
+	r := newRig(t)
+	client := r.client()
+	for path, want := range map[string]string{"/things/7": "text/plain", "/things/7/values": "application/json"} {
+		var got string
+		r.backend.answers(func(w http.ResponseWriter, q *http.Request) {
+			got = q.Header.Get("Accept")
+			w.Header().Set("Content-Type", "application/json")
+			say(w, "{}")
+		})
+		if status, _ := r.do(client, "GET", path, "", "Accept", "text/plain"); status != 200 || got != want {
+			t.Errorf("%s: %d, accepts %q, want %q", path, status, got, want)
 		}
 	}
 }
@@ -231,7 +280,7 @@ func breaksAtSecond(c net.Conn, sent *atomic.Int32) {
 		_, _ = io.Copy(io.Discard, request.Body)
 		sent.Add(1)
 		if at == 0 {
-			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+			say(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 		}
 	}
 }
@@ -248,7 +297,7 @@ func TestHeadersThatDoNotCross(t *testing.T) {
 		w.Header().Set("Etag", `"`+realToken+`"`)
 		w.Header().Set("X-Ratelimit-Remaining", "59")
 		w.Header().Set("Content-Type", "application/json")
-		io.WriteString(w, "{}")
+		say(w, "{}")
 	})
 	request, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://base.local/things/7", http.NoBody)
 	for _, name := range []string{
@@ -300,7 +349,7 @@ func TestTheTokenIsEchoed(t *testing.T) {
 				text := "before " + form + " between " + form + form + " after"
 				for len(text) > 0 {
 					n := min(part, len(text))
-					io.WriteString(w, text[:n])
+					say(w, text[:n])
 					text = text[n:]
 					if len(text) > 0 {
 						_ = http.NewResponseController(w).Flush()
@@ -315,7 +364,8 @@ func TestTheTokenIsEchoed(t *testing.T) {
 		}
 	}
 	r.backend.answers(func(w http.ResponseWriter, _ *http.Request) {
-		io.WriteString(w, `{"values":{},"name":`+string(quoted)+`}`)
+		w.Header().Set("Content-Type", "application/json")
+		say(w, `{"values":{},"name":`+string(quoted)+`}`)
 	})
 	if _, text := r.do(client, "GET", "/things/7/values", ""); strings.Contains(text, "0123456789") {
 		t.Errorf("in an answer that is filtered: %s", text)
@@ -332,7 +382,7 @@ func TestAnAnswerThatStreams(t *testing.T) {
 	r.backend.answers(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		for range 3 {
-			io.WriteString(w, "data: 1\n\n")
+			say(w, "data: 1\n\n")
 			_ = http.NewResponseController(w).Flush()
 			<-next
 		}

@@ -21,7 +21,7 @@ type guard struct {
 	in      *bufio.Reader
 	head    []byte // of the next request, as far as it was read
 	checked []byte // of a head that may pass, not read by the server yet
-	body    uint64 // bytes that may pass after it
+	body    int64  // bytes that may pass after it
 	chunked bool   // all bytes may pass after it
 	refused atomic.Pointer[string]
 }
@@ -58,8 +58,8 @@ func (g *guard) Read(into []byte) (int, error) {
 	case g.chunked:
 		return g.in.Read(into)
 	}
-	n, err := g.in.Read(into[:min(uint64(len(into)), g.body)])
-	g.body -= uint64(n)
+	n, err := g.in.Read(into[:min(int64(len(into)), g.body)])
+	g.body -= int64(n)
 	return n, err
 }
 
@@ -98,7 +98,7 @@ func (g *guard) refuse(why string) {
 
 // framing is how the end of a body is found.
 type framing struct {
-	length  uint64
+	length  int64
 	chunked bool
 }
 
@@ -177,7 +177,7 @@ func readFraming(lengths, encodings []string) (framing, string) {
 	case len(lengths) > 1:
 		return framing{}, "the request has two Content-Length headers"
 	}
-	length, err := strconv.ParseUint(lengths[0], 10, 62)
+	length, err := strconv.ParseInt(lengths[0], 10, 64)
 	if err != nil || strings.Trim(lengths[0], "0123456789") != "" {
 		return framing{}, "the Content-Length of the request is no number"
 	}

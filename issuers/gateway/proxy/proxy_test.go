@@ -10,6 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/issuers/gateway"
+	"github.com/hourkey/hourkey/issuers/gateway/judge"
 )
 
 func TestACallInBothModes(t *testing.T) {
@@ -129,7 +131,7 @@ func TestSecretsAreMaskedUnlessTheLeaseHasAdmin(t *testing.T) {
 	r := newRig(t)
 	r.backend.answers(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		io.WriteString(w, `{"values":{"PASSWORD":"hunter2"},"name":"x"}`)
+		say(w, `{"values":{"PASSWORD":"hunter2"},"name":"x"}`)
 	})
 	client := r.client()
 	if status, text := r.do(client, "GET", "/things/7/values", ""); status != 200 || strings.Contains(text, "hunter2") || !strings.Contains(text, "PASSWORD") {
@@ -138,6 +140,36 @@ func TestSecretsAreMaskedUnlessTheLeaseHasAdmin(t *testing.T) {
 	r.broker.decide = func(broker.Call) (broker.Pass, error) { return broker.Pass{Secrets: true}, nil }
 	if status, text := r.do(client, "GET", "/things/7/values", ""); status != 200 || !strings.Contains(text, "hunter2") {
 		t.Errorf("with admin: %d %s", status, text)
+	}
+}
+
+// A document does several things: each is held to its own class, however mild the others are.
+func TestEachOperationHasItsOwnClass(t *testing.T) {
+	place := []broker.Place{{Identity: "small:staging", Shown: "staging"}}
+	found := []gateway.Found{
+		{Names: []broker.Resource{"thing/1"}, Places: place}, {}, {Names: []broker.Resource{"thing/2"}, Places: place, Facts: []broker.Fact{{About: "thing/2", Text: "5 GB"}}},
+	}
+	c := &call{verdict: judge.Verdict{Class: judge.Delete, Operations: []judge.Operation{
+		{Name: "look", Class: judge.Read, Touches: make([]judge.Named, 2)}, {Name: "list", Class: judge.Read}, {Name: "remove", Class: judge.Delete, Touches: make([]judge.Named, 1)},
+	}}}
+	touches, facts, err := c.touched(found)
+	want := []broker.Touched{{Names: []broker.Resource{"thing/1"}, Actions: broker.Read, Places: place}, {Names: []broker.Resource{"thing/2"}, Actions: broker.Delete, Places: place}}
+	if diff := cmp.Diff(want, touches); diff != "" || err != nil || len(facts) != 1 {
+		t.Errorf("%v, %d facts:\n%s", err, len(facts), diff)
+	}
+}
+
+func TestAnswersWithoutABody(t *testing.T) {
+	r := newRig(t)
+	client := r.client()
+	for _, c := range []struct {
+		method string
+		status int
+	}{{"HEAD", 200}, {"GET", 204}, {"GET", 304}, {"GET", 200}} {
+		r.backend.answers(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(c.status) })
+		if status, text := r.do(client, c.method, "/things/7", ""); status != c.status || text != "" {
+			t.Errorf("%s: %d %q, want %d", c.method, status, text, c.status)
+		}
 	}
 }
 

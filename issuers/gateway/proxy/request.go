@@ -16,7 +16,7 @@ import (
 const (
 	mostJudged   = 1 << 20   // bytes, of a body that is read by a pack
 	mostRaw      = 32 << 20  // of one that is passed on as it is
-	mostBuffered = 256 << 20 // of all bodies over mostJudged together
+	mostBuffered = 256 << 20 // of all large bodies and answers together
 	bodyWithin   = time.Minute
 )
 
@@ -101,6 +101,9 @@ func (c *call) read() error {
 	if c.request.ContentLength > mostRaw {
 		return tooLarge(mostRaw)
 	}
+	if c.request.ContentLength == 0 {
+		return nil
+	}
 	late := time.AfterFunc(bodyWithin, func() { c.deadline(time.Unix(1, 0)) })
 	body, err := c.readBody()
 	if !late.Stop() {
@@ -129,15 +132,23 @@ func (c *call) readBody() ([]byte, error) {
 	if !c.tunnel.pack.Judge(c.given, false).Send.Raw {
 		return nil, tooLarge(mostJudged)
 	}
-	if !c.proxy.bodies.take(mostRaw) {
+	if !c.room(mostRaw) {
 		return nil, broker.Errorf(broker.CodeUnavailable, "too many large bodies are under way").WithNext("try again")
 	}
-	c.took = mostRaw
 	rest, err := readUpTo(c.request.Body, mostRaw-len(body), c.request.ContentLength-int64(len(body)))
 	if body = append(body, rest...); err == nil && len(body) > mostRaw {
 		return nil, tooLarge(mostRaw)
 	}
 	return body, err
+}
+
+// room takes bytes of the budget until the call ends, and tells whether there were so many.
+func (c *call) room(bytes int64) bool {
+	if !c.proxy.bodies.take(bytes) {
+		return false
+	}
+	c.took += bytes
+	return true
 }
 
 // readUpTo gives one byte more than most, at most. length is what the head promised, negative if nothing.

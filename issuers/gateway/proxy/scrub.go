@@ -17,8 +17,13 @@ import (
 // it is, escaped for JSON or a URL, in base64 wherever it stands in what was encoded, in hex. It is
 // immutable.
 type scrubber struct {
-	needles [][]byte // longest first
+	needles []needle // longest first
 	longest int
+}
+
+type needle struct {
+	text  string
+	bytes []byte // the same
 }
 
 const (
@@ -33,14 +38,14 @@ func newScrubber(secrets []string) *scrubber {
 			continue
 		}
 		for _, form := range forms(secret) {
-			if !slices.ContainsFunc(s.needles, func(n []byte) bool { return string(n) == form }) {
-				s.needles = append(s.needles, []byte(form))
+			if !slices.ContainsFunc(s.needles, func(n needle) bool { return n.text == form }) {
+				s.needles = append(s.needles, needle{form, []byte(form)})
 			}
 		}
 	}
-	slices.SortFunc(s.needles, func(a, b []byte) int { return len(b) - len(a) })
+	slices.SortFunc(s.needles, func(a, b needle) int { return len(b.text) - len(a.text) })
 	if len(s.needles) > 0 {
-		s.longest = len(s.needles[0])
+		s.longest = len(s.needles[0].text)
 	}
 	return s
 }
@@ -77,8 +82,18 @@ func inBase64(encoding *base64.Encoding, secret string, before int) string {
 // all scrubs a whole text. What it returns may be its argument.
 func (s *scrubber) all(text []byte) []byte {
 	for _, needle := range s.needles {
-		if bytes.Contains(text, needle) {
-			text = bytes.ReplaceAll(text, needle, []byte(scrubbedAway))
+		if bytes.Contains(text, needle.bytes) {
+			text = bytes.ReplaceAll(text, needle.bytes, []byte(scrubbedAway))
+		}
+	}
+	return text
+}
+
+// text is all, for a string.
+func (s *scrubber) text(text string) string {
+	for _, needle := range s.needles {
+		if strings.Contains(text, needle.text) {
+			return string(s.all([]byte(text)))
 		}
 	}
 	return text
@@ -109,7 +124,7 @@ func (s *scrubbing) next(part []byte, last bool) []byte {
 func (s *scrubber) begun(text []byte) int {
 	for length := min(len(text), s.longest-1); length > 0; length-- {
 		end := text[len(text)-length:]
-		if slices.ContainsFunc(s.needles, func(n []byte) bool { return len(n) > length && bytes.HasPrefix(n, end) }) {
+		if slices.ContainsFunc(s.needles, func(n needle) bool { return len(n.text) > length && bytes.HasPrefix(n.bytes, end) }) {
 			return length
 		}
 	}
@@ -166,7 +181,7 @@ func (t *tunnel) credential() (http.Header, *scrubber) {
 // clean takes the credential out of a message.
 func (t *tunnel) clean(text string) string {
 	_, scrub := t.credential()
-	return string(scrub.all([]byte(text)))
+	return scrub.text(text)
 }
 
 // quote is an error without the credential in its text.

@@ -133,20 +133,20 @@ func (p *Proxy) enter(w http.ResponseWriter, t *tunnel) error {
 
 // handshake answers 101 and, in forward mode, is the host of which the tunnel says that it leads there.
 func (p *Proxy) handshake(c *conn, buffered *bufio.Reader) error {
-	late := time.AfterFunc(openWithin, func() { _ = c.Close() })
+	late := time.AfterFunc(openWithin, c.cut)
 	defer late.Stop()
-	if _, err := c.Conn.Write([]byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + upgradeTo + "\r\n\r\n")); err != nil {
+	if _, err := c.raw.Write([]byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + upgradeTo + "\r\n\r\n")); err != nil {
 		return fmt.Errorf("answering: %w", err)
 	}
 	if c.tunnel.plain {
-		c.enter(c.Conn, buffered)
+		c.enter(c.raw, buffered)
 		return nil
 	}
 	settings, err := p.settings(c.tunnel)
 	if err != nil {
 		return err
 	}
-	inner := tls.Server(&bufferedConn{c.Conn, buffered}, settings)
+	inner := tls.Server(&bufferedConn{c.raw, buffered}, settings)
 	if err := inner.HandshakeContext(c.tunnel.Ends); err != nil {
 		return fmt.Errorf("TLS in the tunnel: %w", err)
 	}
