@@ -39,22 +39,23 @@ type Broker struct {
 	installation  atomic.Pointer[Installation]
 	opened        time.Time // when New was called
 
-	known     pinCache   // what Pins read last
-	asked     sync.Map   // TargetRef → struct{}: asked who it is since the start or the last reload
-	changed   broadcast  // wakes who awaits a request
-	collects  keyed      // request id → one collect at a time
-	endings   keyed      // lease id → one ending at a time
-	held      sync.Map   // freeze id → Freeze that could not be written yet; as good as stored
-	unsaved   sync.Map   // lease id → struct{}: its end is ordered, or confirmed, and not recorded yet
-	lives     lives      // lease id → what stops its calls at the gateway
-	calls     callLog    // of the gateway, not yet written
-	issuing   sync.Map   // lease id → chan closed when its issuer has answered
-	sweeping  sync.Map   // binding → struct{}: a pass of the sweeper is ending its leases
-	tidying   sync.Mutex // held by the one pass that expires requests and forgets
-	failpoint func(name string)
-	age       atomic.Uint64 // counts the transactions that changed anything but the log
-	lastEvent atomic.Int64  // Unix nanoseconds of the newest event
-	broken    atomic.Bool   // the store refused the last write
+	known      pinCache   // what Pins read last
+	asked      sync.Map   // TargetRef → struct{}: asked who it is since the start or the last reload
+	changed    broadcast  // wakes who awaits a request
+	collects   keyed      // request id → one collect at a time
+	endings    keyed      // lease id → one ending at a time
+	held       sync.Map   // freeze id → Freeze that could not be written yet; as good as stored
+	unsaved    sync.Map   // lease id → struct{}: its end is ordered, or confirmed, and not recorded yet
+	lives      lives      // lease id → what stops its calls at the gateway
+	calls      callLog    // of the gateway, not yet written
+	issuing    sync.Map   // lease id → chan closed when its issuer has answered
+	sweeping   sync.Map   // binding → struct{}: a pass of the sweeper is ending its leases
+	tidying    sync.Mutex // held by the one pass that expires requests and forgets
+	failpoint  func(name string)
+	callNumber atomic.Uint64 // of the last call through the gateway
+	age        atomic.Uint64 // counts the transactions that changed anything but the log
+	lastEvent  atomic.Int64  // Unix nanoseconds of the newest event
+	broken     atomic.Bool   // the store refused the last write
 }
 
 // New opens the broker on its store: it learns or makes the installation id and records the start.

@@ -19,9 +19,9 @@ type callEntry struct {
 	data  CallEvent
 }
 
-// same tells whether two reads are one line of the log, counted.
+// same tells whether two reads, or two refusals, are one line of the log, counted.
 func (e callEntry) same(o callEntry) bool {
-	return e.kind == EventCallPassed && o.kind == e.kind && e.lease.ID == o.lease.ID && e.data.Operation == o.data.Operation && slices.Equal(e.data.Scopes, o.data.Scopes)
+	return e.kind != EventCallAnswered && o.kind == e.kind && e.data.Refusal == o.data.Refusal && e.lease.ID == o.lease.ID && e.data.Operation == o.data.Operation && slices.Equal(e.data.Scopes, o.data.Scopes)
 }
 
 // callLog keeps what may be written a moment later. While the store refuses, it takes nothing more, so that

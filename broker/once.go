@@ -145,7 +145,7 @@ func (u use) item(scopes []Scope, b *Broker) Item {
 		Ends:  "with the call; what the call does stays",
 	}
 	if u.Exact != "" {
-		d.Native = append(d.Native, "digest with its hidden values: "+u.Exact)
+		d.Native = append(d.Native, "(values that are secrets are hidden; the approval is for exactly these)")
 	}
 	var facts []Fact
 	for _, touched := range u.Touches {
@@ -240,5 +240,5 @@ func (b *Broker) useUp(ctx context.Context, cfg *Configuration, u use, request R
 		return b.append(tx, EventCallPassed, "agent:"+u.Lease.Agent, u.Lease.ID, data)
 	})
 	b.changed.notify()
-	return Pass{Request: request.ID, Secrets: u.actions() == Admin}, err
+	return Pass{ID: u.id, Request: request.ID, Secrets: u.actions() == Admin}, err
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -21,7 +22,16 @@ type Presented struct {
 	Target Target
 	Ends   context.Context //nolint:containedctx // it is the lease's life, not a call's
 
-	seen atomic.Pointer[admission] // the last look at lease, agent and freezes
+	seen    atomic.Pointer[admission] // the last look at lease, agent and freezes
+	guarded atomic.Pointer[guarding]  // the last that no guardrail forbade
+}
+
+// guarding is what the guardrails were asked and did not forbid. They are pure: asked the same under the same
+// configuration, they say the same.
+type guarding struct {
+	cfg    *Configuration
+	owner  string
+	scopes []Scope
 }
 
 // admission is what a look at the store said. It holds as long as nothing but the log has changed since.
@@ -55,6 +65,7 @@ type Touched struct {
 
 // Pass lets one call through.
 type Pass struct {
+	ID      string // in the events of this call
 	Request string // of the one-off approval that it used up, if any
 	Secrets bool   // the lease covers admin on all that is touched: secret values may be shown
 }
@@ -129,7 +140,7 @@ func (b *Broker) Use(ctx context.Context, p *Presented, call Call) (Pass, error)
 	if err := b.clockBehind(); err != nil {
 		return Pass{}, err
 	}
-	cfg, now := b.Configuration(), use{Presented: p, Call: call}
+	cfg, now := b.Configuration(), use{Presented: p, Call: call, id: b.newCallID()}
 	err := b.locate(ctx, cfg, &now)
 	if err == nil {
 		err = b.admitUse(ctx, &now)
@@ -144,13 +155,17 @@ func (b *Broker) Use(ctx context.Context, p *Presented, call Call) (Pass, error)
 	if err := b.guarded(cfg, now); err != nil {
 		return Pass{}, b.recordRefusedCall(ctx, now, err)
 	}
-	return Pass{Secrets: now.seesSecrets()}, b.recordCall(ctx, now)
+	return Pass{ID: now.id, Secrets: now.seesSecrets()}, b.recordCall(ctx, now)
 }
+
+// newCallID tells the calls of a lease apart in the log; it opens nothing.
+func (b *Broker) newCallID() string { return strconv.FormatUint(b.callNumber.Add(1), 36) }
 
 // use is a call with what was found out about it.
 type use struct {
 	*Presented
 	Call
+	id      string
 	agent   Agent
 	age     uint64   // when that was
 	reaches []string // environments, sorted; the lease's own alone in most calls
@@ -270,14 +285,21 @@ func (u use) seesSecrets() bool {
 // guarded asks the guardrails about every name of everything that is touched: one that forbids a name
 // forbids the resource, by whatever other name the call came.
 func (b *Broker) guarded(cfg *Configuration, u use) error {
+	asked := guarding{cfg, u.agent.Owner, u.scopes()}
+	if was := u.Presented.guarded.Load(); was != nil && was.cfg == cfg && was.owner == asked.owner && slices.Equal(was.scopes, asked.scopes) && !u.reachesOut() {
+		return nil
+	}
 	for _, environment := range u.reaches {
 		decision := cfg.Policy.Evaluate(Query{
 			Agent: u.Lease.Agent, Owner: u.agent.Owner, OwnerGroups: cfg.GroupsOf(u.agent.Owner), Task: u.Lease.Task,
-			Environment: environment, Target: u.Lease.Target, Scopes: u.scopes(), Described: true, Granted: true,
+			Environment: environment, Target: u.Lease.Target, Scopes: asked.scopes, Described: true, Granted: true,
 		})
 		if decision.Outcome.known() == Deny {
 			return denied(decision)
 		}
+	}
+	if !u.reachesOut() {
+		u.Presented.guarded.Store(&asked)
 	}
 	return nil
 }
@@ -300,7 +322,10 @@ func (b *Broker) Used(ctx context.Context, p *Presented, pass Pass, call Call, o
 		return // what was read is in the log already
 	}
 	data := u.event()
-	data.Outcome, data.Approval = outcome, pass.Request
+	data.Call, data.Outcome, data.Approval = pass.ID, outcome, pass.Request
+	if name, rest, cut := strings.Cut(u.Operation, "("); cut && rest != "" {
+		data.Operation = name // the event that let it pass has all of it
+	}
 	b.calls.add(callEntry{EventCallAnswered, p.Lease, data})
 }
 
@@ -318,6 +343,9 @@ func (b *Broker) recordRefusedCall(ctx context.Context, u use, refusal error) er
 	defer cancel()
 	data := u.event()
 	data.Refusal, data.Code = messageOf(refusal), CodeOf(refusal)
+	if b.calls.add(callEntry{EventCallRefused, u.Lease, data}) { // a flood of them is a few lines, counted
+		return refusal
+	}
 	err := b.appendOnly(ctx, func(tx Tx) error {
 		return b.append(tx, EventCallRefused, "agent:"+u.Lease.Agent, u.Lease.ID, data)
 	})
@@ -356,7 +384,8 @@ func (b *Broker) unended(r Reader, id string) error {
 
 // CallEvent is the data of the hourkey.call.* events.
 type CallEvent struct {
-	Request     string    `json:"request"` // of the lease
+	Call        string    `json:"call,omitempty"` // one call of this run of the broker
+	Request     string    `json:"request"`        // of the lease
 	Agent       string    `json:"agent"`
 	Owner       string    `json:"owner"`
 	Task        string    `json:"task"`
@@ -378,7 +407,7 @@ const maxRecorded = 16 << 10
 func (u use) event() CallEvent {
 	l := u.Lease
 	data := CallEvent{
-		Request: l.Request, Agent: l.Agent, Owner: l.Owner, Task: l.Task, Environment: l.Environment, Target: l.Target,
+		Call: u.id, Request: l.Request, Agent: l.Agent, Owner: l.Owner, Task: l.Task, Environment: l.Environment, Target: l.Target,
 		Operation: u.Operation, Reaches: u.reaches,
 	}
 	for _, touched := range u.Touches {

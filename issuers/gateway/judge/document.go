@@ -51,20 +51,6 @@ func readDocument(text string, name *string) (*ast.QueryDocument, error) {
 	return &ast.QueryDocument{Operations: ast.OperationList{operation}, Fragments: m.used, Position: document.Position}, nil
 }
 
-// unread says where a document cannot be read. What the parser found there is told unless it is a string,
-// which may be a secret.
-func unread(err error) error {
-	var at *gqlerror.Error
-	if !errors.As(err, &at) || len(at.Locations) == 0 {
-		return fmt.Errorf("the document cannot be read: %.200s", err.Error())
-	}
-	what := at.Message
-	if strings.Contains(what, "String") {
-		what = "unexpected string"
-	}
-	return fmt.Errorf("the document cannot be read at line %d, column %d: %.200s", at.Locations[0].Line, at.Locations[0].Column, what)
-}
-
 func byName(all ast.FragmentDefinitionList) (map[string]*ast.FragmentDefinition, error) {
 	fragments := make(map[string]*ast.FragmentDefinition, len(all))
 	for _, fragment := range all {
@@ -212,7 +198,7 @@ func (m *meter) fragment(name string, depth int) error {
 func checkDirectives(directives ast.DirectiveList) error {
 	for _, directive := range directives {
 		if directive.Name != "skip" && directive.Name != "include" {
-			return fmt.Errorf("the directive @%s is not known here: only @skip and @include are", directive.Name)
+			return fmt.Errorf("the directive @%.80s is not known here: only @skip and @include are", directive.Name)
 		}
 		if len(directive.Arguments) != 1 || directive.Arguments[0].Name != "if" {
 			return fmt.Errorf("the directive @%s needs if, and nothing else", directive.Name)

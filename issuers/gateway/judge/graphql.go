@@ -10,7 +10,6 @@ import (
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 	"github.com/vektah/gqlparser/v2/validator/core"
-	"github.com/vektah/gqlparser/v2/validator/rules"
 )
 
 // GraphQL judges calls to a GraphQL API (specification of October 2021, over HTTP POST). It is immutable.
@@ -234,7 +233,7 @@ func withoutValues(rule string, mistake *gqlerror.Error) string {
 	if rule == "ValuesOfCorrectType" && !strings.HasPrefix(mistake.Message, "Field ") {
 		return "a value" + placeOf(mistake) + " is not of the type that its argument wants"
 	}
-	return mistake.Message
+	return fmt.Sprintf("%.200s", mistake.Message)
 }
 
 func placeOf(mistake *gqlerror.Error) string {
@@ -288,13 +287,9 @@ func (g *GraphQL) operation(kind ast.Operation, root *ast.Definition, f *field) 
 	touches, err := row.named(f.arguments)
 	operation := Operation{Name: f.name, Class: d.class, Why: d.why, Line: d.line, Rule: row.Rule, Touches: touches}
 	selects := kind == ast.Query || selected.class != Read
-	operation.Text = operationText(kind, f, selects)
-	if shown, hidden := hide(f.arguments, row.Hide); hidden {
-		operation.Exact = exact(operation.Text)
-		f := *f
-		f.arguments, _ = shown.(map[string]any)
-		operation.Text = operationText(kind, &f, selects)
-	}
+	seen := *f
+	seen.arguments, operation.Exact = hide(f.arguments, row.Hide)
+	operation.Text = operationText(kind, &seen, selects)
 	return operation, err
 }
 

@@ -442,7 +442,7 @@ func TestRefusalsTellNoValues(t *testing.T) {
 		{`mutation($p: JSON!) { configPatch(environmentId: "e", patch: $p) }`, `{"p":{"services":"s3cret"}}`},
 		{`mutation { variablesUpsert(input: {environmentId: "e", variables: {A: "s3cret"}, replace: "s3cret"}) }`, ``},
 	} {
-		if v := g.Judge(document(c.text, c.variables), false); v.Refusal == "" || strings.Contains(v.Refusal, "s3cret") && !strings.Contains(v.Refusal, "no value") {
+		if v := g.Judge(document(c.text, c.variables), false); v.Refusal == "" || strings.Contains(v.Refusal, "s3cret") {
 			t.Errorf("%s: %s %q", c.text, v.Class, v.Refusal)
 		}
 	}

@@ -95,7 +95,7 @@ func TestSecretArgumentsAreInNoText(t *testing.T) {
 
 func TestNothingHiddenHasNoDigest(t *testing.T) {
 	for _, v := range []map[string]any{{}, {"a": ""}, {"a": nil}, {"a": map[string]any{"b": "", "d": "x"}}, {"other": "x"}} {
-		if shown, hidden := hide(v, []Path{{"a", "b"}, {"c"}}); hidden {
+		if shown, exact := hide(v, []Path{{"a", "b"}, {"c"}}); exact != "" {
 			t.Errorf("hidden: %v", shown)
 		}
 	}

@@ -163,10 +163,9 @@ func (row *Row) operation(arguments map[string]any, send Send) (Operation, error
 		Name: row.Operation, Class: d.class, Why: d.why, Line: d.line, Rule: row.Rule,
 		Touches: touches, Text: send.text(),
 	}
-	if shown, hidden := hide(arguments, row.Hide); hidden {
-		operation.Exact = exact(operation.Text)
-		out, _ := shown.(map[string]any)
-		operation.Text = send.showing(out).text()
+	shown, exact := hide(arguments, row.Hide)
+	if operation.Exact = exact; exact != "" {
+		operation.Text = send.showing(shown).text()
 	}
 	return operation, err
 }

@@ -1,8 +1,8 @@
 package judge
 
 import (
-	"errors"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -45,19 +45,19 @@ func (vs *values) setVariables(declared ast.VariableDefinitionList, sent map[str
 		if !given && variable.DefaultValue != nil {
 			literal, err := vs.literal(variable.DefaultValue)
 			if err != nil {
-				return fmt.Errorf("the default of $%s: %w", variable.Variable, err)
+				return fmt.Errorf("the default of $%.80s: %w", variable.Variable, err)
 			}
 			value, given = literal, true
 		}
 		if !given {
 			if variable.Type.NonNull && !vs.lenient {
-				return fmt.Errorf("the variable $%s is missing", variable.Variable)
+				return fmt.Errorf("the variable $%.80s is missing", variable.Variable)
 			}
 			continue
 		}
 		coerced, err := vs.coerce(variable.Type, value)
 		if err != nil {
-			return fmt.Errorf("the variable $%s: %w", variable.Variable, err)
+			return fmt.Errorf("the variable $%.80s: %w", variable.Variable, err)
 		}
 		vs.variables[variable.Variable] = coerced
 	}
@@ -177,7 +177,7 @@ func (vs *values) literalObject(v *ast.Value) (any, error) {
 		}
 		value, err := vs.literal(child.Value)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", child.Name, err)
+			return nil, fmt.Errorf("%.80s: %w", child.Name, err)
 		}
 		object[child.Name] = value
 	}
