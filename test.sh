@@ -47,6 +47,7 @@ missing_packages() {
 	command -v setpriv >/dev/null || echo util-linux
 	command -v curl >/dev/null || echo curl ca-certificates # clients behind the gateway
 	command -v node >/dev/null || echo nodejs
+	command -v openssl >/dev/null || echo openssl
 	command -v python3 >/dev/null || echo python3
 	command -v nginx >/dev/null || echo nginx-light # whose reading of paths ours is held against
 	command -v gcc >/dev/null || echo gcc libc6-dev # for the race detector

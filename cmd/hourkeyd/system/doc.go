@@ -13,5 +13,6 @@
 // socket, the exported log, the files, or PostgreSQL's own catalogue.
 //
 // It needs PostgreSQL 15 or newer (Debian: apt-get install postgresql). Without it the tests are skipped,
-// unless HOURKEY_TEST_ALL=1, with which they fail.
+// unless HOURKEY_TEST_ALL=1, with which they fail. So are the tests of the gateway where bash, curl, node,
+// openssl, python3 or setpriv is missing; they need no PostgreSQL.
 package system
