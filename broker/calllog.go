@@ -91,7 +91,7 @@ func (b *Broker) writeCalls(ctx context.Context) {
 	b.calls.serve(true)
 	defer func() {
 		b.calls.serve(false)
-		b.flushCalls(context.WithoutCancel(ctx))
+		_ = b.flushCalls(context.WithoutCancel(ctx)) // it has logged why
 	}()
 	for {
 		select {

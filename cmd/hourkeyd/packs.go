@@ -76,7 +76,7 @@ func (m *Main) diffPack(provider, file string) error {
 	if _, err := m.pack(provider); err != nil {
 		return err
 	}
-	text, err := os.ReadFile(file) //nolint:gosec // the file that the operator names
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return fmt.Errorf("reading the description: %w", err)
 	}
@@ -130,7 +130,7 @@ func (m *Main) extractList(provider, file string) error {
 	if _, err := m.pack(provider); err != nil {
 		return err
 	}
-	text, err := os.ReadFile(file) //nolint:gosec // the file that the operator names
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return fmt.Errorf("reading the description: %w", err)
 	}

@@ -51,7 +51,7 @@ func (i *Issuer) Pack() Pack { return i.config.Pack }
 // Provider asks the target's provider.
 func (i *Issuer) Provider() Provider { return i.config.Provider }
 
-// Capabilities: the token is ours, so it ends when the broker says so, at the next call and under those
+// Capabilities says that the token is ours, so it ends when the broker says so, at the next call and under those
 // that are on their way.
 func (i *Issuer) Capabilities() broker.Capabilities {
 	return broker.Capabilities{

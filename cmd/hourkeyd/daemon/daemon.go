@@ -108,8 +108,8 @@ func (d *Daemon) openBroker(ctx context.Context, set *config.Set, past past) (er
 	}
 	d.build = Build{
 		Authority: authority,
-		Secrets: config.Secrets{Dir: set.Server.Dir, Guard: d.options.Guard, Lookup: d.options.Lookup},
-		Signer:  d.targetKey, Now: d.options.Now, failpoint: failpoint(),
+		Secrets:   config.Secrets{Dir: set.Server.Dir, Guard: d.options.Guard, Lookup: d.options.Lookup},
+		Signer:    d.targetKey, Now: d.options.Now, failpoint: failpoint(),
 	}
 	if d.current, err = d.build.Configuration(ctx, set, nil); err != nil {
 		return err
