@@ -73,5 +73,5 @@ func (h *hider) each(v any, field func(key string, value any) any, element func(
 		}
 		return shown
 	}
-	return v
+	return h.all(v) // the path goes on: it may be JSON in a string
 }

@@ -3,6 +3,8 @@ package judge
 import (
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // hiding judges by the packs of these tests with a hide line added to one row.
@@ -90,6 +92,15 @@ func TestSecretArgumentsAreInNoText(t *testing.T) {
 		if other.Text != first.Text || other.Exact == first.Exact {
 			t.Error("another hidden value must read the same and be another operation")
 		}
+	}
+}
+
+// The path goes on where the caller put a string: a server may look into it.
+func TestSecretInAStringOfJSON(t *testing.T) {
+	shown, exact := hide(map[string]any{"a": `{"b":"s3cret"}`, "c": []any{`{"b":"s3cret"}`, "x"}, "d": "seen"}, []Path{{"a", "b"}, {"c", "*"}})
+	want := map[string]any{"a": hiddenValue, "c": []any{hiddenValue, hiddenValue}, "d": "seen"}
+	if diff := cmp.Diff(want, shown); diff != "" || exact == "" {
+		t.Errorf("%q -want +got\n%s", exact, diff)
 	}
 }
 

@@ -336,13 +336,20 @@ func appendJSON(to []byte, v any) []byte {
 func appendString(to []byte, s string) []byte {
 	to = append(to, '"')
 	start := 0 // of what was not written yet
-	for at, c := range s {
-		if 0x20 <= c && c < 0x7f && c != '"' && c != '\\' || c > 0x7f && unicode.IsGraphic(c) {
+	for at := 0; at < len(s); {
+		b := s[at]
+		if 0x20 <= b && b < 0x7f && b != '"' && b != '\\' {
+			at++
 			continue
 		}
-		to = append(to, s[start:at]...)
-		to = appendEscape(to, c)
-		start = at + utf8.RuneLen(c)
+		c, size := utf8.DecodeRuneInString(s[at:])
+		if c > 0x7f && unicode.IsGraphic(c) && size > 1 {
+			at += size
+			continue
+		}
+		to = appendEscape(append(to, s[start:at]...), c)
+		at += size
+		start = at
 	}
 	return append(append(to, s[start:]...), '"')
 }
