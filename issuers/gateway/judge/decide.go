@@ -97,7 +97,7 @@ func isEmpty(v any) bool {
 	return false
 }
 
-// couldEqual is generous: 0, 0.0, "0" and -0 are one.
+// couldEqual is generous: 0, 0.0, "0" and -0 are one, and so are words that differ in case or in blanks around them.
 func couldEqual(a, b any) bool {
 	switch a := a.(type) {
 	case []any:
@@ -120,24 +120,18 @@ func couldEqual(a, b any) bool {
 	if xOK && yOK && x == y {
 		return true
 	}
-	return scalarText(a) == scalarText(b) && (a == nil) == (b == nil)
+	return strings.EqualFold(strings.TrimSpace(scalarText(a)), strings.TrimSpace(scalarText(b))) && (a == nil) == (b == nil)
 }
 
-// couldDiffer is generous too. An element of a list is compared, not the list with something that is none.
+// couldDiffer is generous too. A list is never what is no list: servers take [] and [false] for true, or for false.
 func couldDiffer(a, b any) bool {
-	if _, list := a.([]any); list {
-		if _, list := b.([]any); !list {
-			return false
-		}
-	}
 	return string(appendJSON(nil, a)) != string(appendJSON(nil, b))
 }
 
-// couldExceed compares with a number. What cannot be compared surely could be anything. A null is not
-// compared, and of a list its elements are.
+// couldExceed compares with a number. What cannot be compared surely could be anything, a list as well. A null is
+// not compared.
 func (c Condition) couldExceed(v any) bool {
-	switch v.(type) {
-	case nil, []any:
+	if v == nil {
 		return false
 	}
 	x, ok := number(v)

@@ -20,6 +20,7 @@ const (
 	maxSelections = 2_000 // fields, fragments and spreads, as written and once more as expanded
 	maxAliases    = 200
 	maxRoots      = 100
+	maxFragments  = 100 // the rules compare each with each
 )
 
 // reservedAlias is what the fields that we ask for ourselves begin with.
@@ -188,7 +189,9 @@ func (m *meter) fragment(name string, depth int) error {
 		return fmt.Errorf("the fragment %s has variables or directives of its own, which are not known here", shown(name))
 	}
 	m.entered[name] = true
-	m.used = append(m.used, fragment)
+	if m.used = append(m.used, fragment); len(m.used) > maxFragments {
+		return fmt.Errorf("it has more than %d fragments", maxFragments)
+	}
 	err := m.set(fragment.SelectionSet, depth-1)
 	m.entered[name] = false
 	return err
