@@ -32,6 +32,7 @@ type callLog struct {
 	recent  map[string]int // lease + operation → its entry
 	ready   chan struct{}  // has room for one: something waits
 	failing bool
+	writing bool // entries are on their way to the store
 	served  bool // Run is there to write it
 }
 
@@ -42,10 +43,26 @@ func (l *callLog) add(entry callEntry) bool {
 	if !l.served || l.failing || len(l.entries) >= maxUnsaved {
 		return false
 	}
+	l.put(entry)
+	return true
+}
+
+// keep is add for what has happened and gates nothing: it waits even while the log fails.
+func (l *callLog) keep(entry callEntry) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.served || len(l.entries) >= 2*maxUnsaved {
+		return false
+	}
+	l.put(entry)
+	return true
+}
+
+func (l *callLog) put(entry callEntry) {
 	key := entry.lease.ID + "\x00" + entry.data.Operation
 	if at, seen := l.recent[key]; seen && l.entries[at].same(entry) {
 		l.entries[at].data.Count++
-		return true
+		return
 	}
 	entry.data.Count = 1
 	if l.recent == nil {
@@ -57,12 +74,19 @@ func (l *callLog) add(entry callEntry) bool {
 	case l.ready <- struct{}{}:
 	default:
 	}
-	return true
+}
+
+// late says that entries are on their way for too long: until they are there, nothing more may wait.
+func (l *callLog) late() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.failing = l.failing || l.writing
 }
 
 func (l *callLog) take() []callEntry {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.writing = true
 	entries := l.entries
 	l.entries, l.recent = nil, nil
 	return entries
@@ -72,6 +96,7 @@ func (l *callLog) take() []callEntry {
 func (l *callLog) done(entries []callEntry, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.writing = false
 	if l.failing = err != nil; l.failing {
 		l.entries, l.recent = append(entries, l.entries...), nil
 	}
@@ -120,6 +145,8 @@ func (b *Broker) flushCalls(ctx context.Context) error {
 		b.calls.done(nil, nil)
 		return nil
 	}
+	late := time.AfterFunc(readsWithin/2, b.calls.late)
+	defer late.Stop()
 	err := b.appendOnly(ctx, func(tx Tx) error {
 		for _, entry := range entries {
 			if err := b.append(tx, entry.kind, "agent:"+entry.lease.Agent, entry.lease.ID, entry.data); err != nil {
@@ -143,23 +170,24 @@ type lives struct {
 }
 
 type life struct {
+	lease  Lease           // as it was presented
 	ctx    context.Context //nolint:containedctx // this is what the type is for
 	cancel context.CancelFunc
 	timer  *time.Timer
 }
 
 // of gives the life of a lease, a new one if nothing holds it yet.
-func (l *lives) of(id string) context.Context {
+func (l *lives) of(lease Lease) context.Context {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if known := l.all[id]; known != nil {
+	if known := l.all[lease.ID]; known != nil {
 		return known.ctx
 	}
 	if l.all == nil {
 		l.all = map[string]*life{}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	l.all[id] = &life{ctx: ctx, cancel: cancel}
+	l.all[lease.ID] = &life{lease: lease, ctx: ctx, cancel: cancel}
 	return ctx
 }
 
@@ -179,6 +207,18 @@ func (l *lives) cut(id string) {
 	if known := l.all[id]; known != nil {
 		known.stop()
 		delete(l.all, id)
+	}
+}
+
+// cutWhere ends the lives of all leases that are named.
+func (l *lives) cutWhere(named func(Lease) bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id, known := range l.all {
+		if named(known.lease) {
+			known.stop()
+			delete(l.all, id)
+		}
 	}
 }
 

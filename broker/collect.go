@@ -328,6 +328,9 @@ func (b *Broker) callIssuer(ctx context.Context, g grant, item Item, lease *Leas
 	if err != nil {
 		return Credential{}, providerError("issuing", ref, err)
 	}
+	if gateway := target.Issuer.Capabilities().Gateway; gateway != (credential.Gateway != nil) || gateway && len(credential.Values) > 0 {
+		return Credential{}, Errorf(CodeInternal, "%s returned another kind of credential than it declares: it is ended", ref)
+	}
 	if credential.Gateway != nil {
 		lease.Token = hashToken(credential.Gateway.Token)
 	}

@@ -2,6 +2,8 @@ package broker
 
 import (
 	"reflect"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -28,6 +30,15 @@ type WallFact struct {
 type Identity struct {
 	ID    string `json:"id"`    // "postgres:7441…/orders"
 	Shown string `json:"shown"` // "database orders on 10.0.0.5:5432, system 7441…"
+	// Parts are what a target is made of when it is made of several things, separated by blanks: none of them
+	// may be in another environment as well. Each is written as a Place there would be.
+	Parts string `json:"parts,omitempty"`
+}
+
+// meets tells whether two identities are, or have in them, the same thing.
+func (i Identity) meets(o Identity) bool {
+	mine := append(strings.Fields(i.Parts), i.ID)
+	return slices.ContainsFunc(append(strings.Fields(o.Parts), o.ID), func(one string) bool { return one != "" && slices.Contains(mine, one) })
 }
 
 // Description says what exactly would be issued. All of it is digested but Facts, which may change

@@ -15,7 +15,8 @@ type RequestEvent struct {
 	Environments []string    `json:"environments"`
 	Items        []EventItem `json:"items,omitempty"`
 	TTL          string      `json:"ttl,omitempty"`
-	Reason       string      `json:"reason,omitempty"` // the agent's words
+	Reason       string      `json:"reason,omitempty"`    // the agent's words
+	Operation    string      `json:"operation,omitempty"` // of a one-off approval; cut as in CallEvent
 	Outcome      Outcome     `json:"outcome,omitempty"`
 	Reasons      []Reason    `json:"reasons,omitempty"`
 	Needs        []Need      `json:"needs,omitempty"`
@@ -40,6 +41,9 @@ func requestEvent(r Request) RequestEvent {
 		Agent: r.Agent, AgentKey: r.AgentKey, Owner: r.Owner, Task: r.Task, Environments: r.Environments, Items: eventItems(r.Effective()),
 		TTL: r.EffectiveTTL().String(), Reason: r.Reason, Outcome: r.Decision.Outcome, Reasons: r.Decision.Reasons, Needs: r.Needs,
 		Config: r.Config,
+	}
+	if r.Operation != nil {
+		data.Operation = recorded(r.Operation.Text)
 	}
 	if len(r.Needs) > 0 { // nobody signs the others
 		data.Digest = r.Digest()

@@ -99,6 +99,8 @@ func (b *Broker) freeze(ctx context.Context, freeze Freeze) (ended int, err erro
 		freeze = freeze.lasting(held.(Freeze), b.now()) //nolint:forcetypeassert // nothing else is held
 	}
 	b.held.Store(freeze.ID(), freeze)
+	b.age.Add(1)                   // nobody who was admitted before is so by memory alone
+	b.lives.cutWhere(freeze.names) // no call goes on until the disk has answered
 	record, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordFor)
 	recorded := b.recordFreeze(record, freeze)
 	cancel()

@@ -24,13 +24,16 @@ func (b *Broker) once(ctx context.Context, cfg *Configuration, u use, missing []
 	if err != nil {
 		return Pass{}, err
 	}
+	switch denied, err := b.deniedBefore(ctx, cfg, request); {
+	case err != nil:
+		return Pass{}, err
+	case denied != nil:
+		return Pass{}, denied
+	}
 	switch {
 	case earlier == nil || earlier.Config != cfg.Hash:
 	case earlier.State == RequestPending && b.now().Before(earlier.Deadline):
 		return Pass{}, b.waitsFor(*earlier, u)
-	case earlier.State == RequestDenied:
-		return Pass{}, Errorf(CodeDenied, "a reviewer denied this: %s (request %s)", orElse(earlier.Verdict, "no reason was given"), earlier.ID).
-			WithNext("do not try it again with this lease")
 	case earlier.State == RequestApproved && b.now().Before(earlier.Deadline):
 		return b.useUp(ctx, cfg, u, *earlier, request.Items)
 	}
@@ -58,14 +61,14 @@ func (b *Broker) askFor(ctx context.Context, cfg *Configuration, u use, missing 
 	if err := b.guarded(cfg, u); err != nil {
 		return Request{}, err
 	}
-	digest, err := u.operationDigest()
+	digest, about, err := u.operationDigests()
 	if err != nil {
 		return Request{}, err
 	}
 	request := Request{
 		Agent: u.Lease.Agent, AgentKey: u.Lease.AgentKey, Owner: u.agent.Owner, Task: u.Lease.Task, Environments: u.reaches,
 		Reason: from.Reason, TTL: CollectFor, Decision: Decision{Outcome: Allow}, Config: cfg.Hash, AskDigest: digest,
-		Operation: &Operation{Digest: digest, Lease: u.Lease.ID, Text: u.Operation, Names: u.names()},
+		Operation: &Operation{Digest: digest, About: about, Lease: u.Lease.ID, Text: u.Operation, Names: u.names()},
 		Items:     []Item{u.item(scopes, b)},
 	}
 	for _, environment := range u.reaches {
@@ -96,6 +99,7 @@ func (b *Broker) askFor(ctx context.Context, cfg *Configuration, u use, missing 
 // offered names what is touched by names for which the task gives or offers it.
 func (b *Broker) offered(cfg *Configuration, u use, missing []Touched) ([]Scope, error) {
 	var scopes []Scope
+	called := map[Resource]Resource{} // name → the surest name of what has it
 	for _, touched := range u.Touches {
 		at := slices.IndexFunc(touched.Names, func(name Resource) bool {
 			_, err := cfg.Policy.Resolve(Ask{
@@ -110,7 +114,12 @@ func (b *Broker) offered(cfg *Configuration, u use, missing []Touched) ([]Scope,
 			}
 			return nil, u.notCovered(missing)
 		}
-		scopes = append(scopes, Scope{u.Lease.Target, touched.Names[at], touched.Actions})
+		name := touched.Names[at]
+		if other, taken := called[name]; taken && other != touched.Names[0] {
+			return nil, Errorf(CodeDenied, "%s and %s are both called %s, and the task offers it by that name: nobody could be shown which is meant", other, touched.Names[0], name)
+		}
+		called[name] = touched.Names[0]
+		scopes = append(scopes, Scope{u.Lease.Target, name, touched.Actions})
 	}
 	return Normalize(scopes), nil
 }
@@ -134,13 +143,17 @@ func (u use) says() string {
 			all = append(all, text)
 		}
 	}
-	return strings.Join(all, ", ")
+	return short(strings.Join(all, ", "))
 }
 
 // item describes the call as reviewers see it. What may change from minute to minute is a fact.
 func (u use) item(scopes []Scope, b *Broker) Item {
+	at, identity := u.Lease.Environment, u.Lease.Identity
+	if !slices.Contains(u.reaches, at) { // it happens elsewhere, and nowhere else
+		at, identity = u.reaches[0], u.Touches[0].Places[0].Identity
+	}
 	d := Description{
-		Identity: u.Lease.Identity, Scopes: scopes, Reaches: u.reaches, Native: strings.Split(u.Operation, "\n"), TTL: CollectFor,
+		Identity: identity, Scopes: scopes, Reaches: u.reaches, Native: strings.Split(u.Operation, "\n"), TTL: CollectFor,
 		Walls: []WallFact{{Stops: "any other call", Wall: WallGateway, How: "the gateway lets exactly this operation pass, once, if it still reaches the same"}},
 		Ends:  "with the call; what the call does stays",
 	}
@@ -150,15 +163,15 @@ func (u use) item(scopes []Scope, b *Broker) Item {
 	var facts []Fact
 	for _, touched := range u.Touches {
 		for _, place := range touched.Places {
-			if place.Identity != u.Lease.Identity {
-				d.Elsewhere = append(d.Elsewhere, fmt.Sprintf("%s also lives in %s", touched.Names[len(touched.Names)-1], orElse(place.Shown, place.Identity)))
+			if place.Identity != identity {
+				d.Elsewhere = append(d.Elsewhere, fmt.Sprintf("%s lives in %s", touched.Names[len(touched.Names)-1], orElse(place.Shown, place.Identity)))
 			}
 		}
 		if touched.Says != "" {
 			facts = append(facts, Fact{About: string(touched.Names[len(touched.Names)-1]), Text: touched.Says, At: b.now()})
 		}
 	}
-	return Item{Environment: u.Lease.Environment, Target: u.Lease.Target, Asked: scopes, Description: d, Facts: append(facts, u.Facts...)}
+	return Item{Environment: at, Target: u.Lease.Target, Asked: scopes, Description: d, Facts: append(facts, u.Facts...)}
 }
 
 // askedBefore finds the newest request for the very same call by the same key.
@@ -177,6 +190,29 @@ func (b *Broker) askedBefore(ctx context.Context, digest string, lease Lease) (*
 		return nil, err
 	}
 	return found, nil
+}
+
+// deniedBefore finds a no of this hour to the same done to the same by the same key, in whatever words and
+// through whatever lease it was asked.
+func (b *Broker) deniedBefore(ctx context.Context, cfg *Configuration, request Request) (denied *Error, err error) {
+	err = b.store.View(ctx, func(r Reader) error {
+		return r.Scan("request", "about/"+request.Operation.About, func(raw []byte) error {
+			var earlier Request
+			if err := json.Unmarshal(raw, &earlier); err != nil {
+				return fmt.Errorf("reading request: %w", err)
+			}
+			if b.now().Sub(earlier.Created) > Hour {
+				return ErrStop
+			}
+			if earlier.State == RequestDenied && earlier.Config == cfg.Hash {
+				denied = Errorf(CodeDenied, "a reviewer denied this: %s (request %s)", orElse(earlier.Verdict, "no reason was given"), earlier.ID).
+					WithNext("do not try it again")
+				return ErrStop
+			}
+			return nil
+		})
+	})
+	return denied, err
 }
 
 // ask keeps the request for humans to decide.
@@ -231,6 +267,14 @@ func (b *Broker) useUp(ctx context.Context, cfg *Configuration, u use, request R
 		}
 		if b.Configuration().Hash != request.Config {
 			return stale("the configuration changed since this was approved")
+		}
+		lease := Lease{ID: u.Lease.ID}
+		if err := tx.Load(&lease); err != nil {
+			return err
+		}
+		lease.Reaches = slices.Compact(slices.Sorted(slices.Values(append(lease.Reaches, u.reaches...)))) // a freeze there ends it
+		if err := tx.Save(&lease); err != nil {
+			return err
 		}
 		used := request
 		used.State, used.Collected, used.Expires = RequestCollected, 1, b.now()

@@ -30,14 +30,14 @@ func (b *Broker) pinned(ctx context.Context, cfg *Configuration, ref TargetRef, 
 		return Errorf(CodeUnconfirmed, "no operator has confirmed yet that %s is %s", ref, pin.Seen.Shown).
 			WithNext("an operator confirms it on %s/targets/%s", b.origin, ref)
 	}
-	return twice(cfg, others, ref, identity)
+	return twice(cfg, others, ref, pin.Seen)
 }
 
 // twice refuses an identity that a target of another environment has as well.
-func twice(cfg *Configuration, pins []Pin, ref TargetRef, identity string) error {
+func twice(cfg *Configuration, pins []Pin, ref TargetRef, identity Identity) error {
 	for _, other := range pins {
 		_, configured := cfg.Targets[TargetRef{other.Environment, other.Target}]
-		if configured && other.Environment != ref.Environment && (other.Identity.ID == identity || other.Seen.ID == identity) {
+		if configured && other.Environment != ref.Environment && (other.Identity.meets(identity) || other.Seen.meets(identity)) {
 			return Errorf(CodeWall, "%s and %s/%s are the same thing at the provider: an environment is an isolation boundary", ref, other.Environment, other.Target).
 				WithNext("give each environment its own")
 		}

@@ -114,7 +114,7 @@ func (r *Request) Meta() Meta {
 	newest := newestFirst(r.Created)
 	m := Meta{Kind: "request", Key: r.ID, Format: 1, Index: []Entry{{"recent", newest}, {"agent/" + r.Agent, newest}}}
 	if r.Operation != nil {
-		m.Index = append(m.Index, Entry{"operation/" + r.Operation.Digest, newest})
+		m.Index = append(m.Index, Entry{"operation/" + r.Operation.Digest, newest}, Entry{"about/" + r.Operation.About, newest})
 	}
 	switch r.State {
 	case RequestPending:

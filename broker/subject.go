@@ -169,7 +169,7 @@ func (b *Broker) stateTarget(r Reader, s *Statement) error {
 	if err != nil {
 		return err
 	}
-	if err := twice(b.Configuration(), pins, TargetRef{environment, target}, pin.Seen.ID); err != nil {
+	if err := twice(b.Configuration(), pins, TargetRef{environment, target}, pin.Seen); err != nil {
 		return err
 	}
 	s.Digest = pin.Digest()

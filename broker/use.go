@@ -93,7 +93,7 @@ func (b *Broker) Present(ctx context.Context, token Secret, key string) (*Presen
 	case key == "" || lease.AgentKey != key:
 		return nil, Errorf(CodeUnauthenticated, "this token was issued to another key")
 	}
-	ends := b.lives.of(id) // before the lease is read once more: an end after that cuts it
+	ends := b.lives.of(lease) // before the lease is read once more: an end after that cuts it
 	if lease, err = b.lease(ctx, id); err != nil {
 		return nil, err
 	}
@@ -155,7 +155,7 @@ func (b *Broker) Use(ctx context.Context, p *Presented, call Call) (Pass, error)
 	if err := b.guarded(cfg, now); err != nil {
 		return Pass{}, b.recordRefusedCall(ctx, now, err)
 	}
-	return Pass{ID: now.id, Secrets: now.seesSecrets()}, b.recordCall(ctx, now)
+	return Pass{ID: now.id, Secrets: now.seesSecrets() && b.guardedFor(cfg, now, Admin) == nil}, b.recordCall(ctx, now)
 }
 
 // newCallID tells the calls of a lease apart in the log; it opens nothing.
@@ -220,7 +220,8 @@ func (b *Broker) environmentOf(ctx context.Context, cfg *Configuration, lease Le
 	}
 	for _, pin := range pins {
 		_, configured := cfg.Targets[TargetRef{pin.Environment, pin.Target}]
-		if configured && pin.IsConfirmed() && pin.Identity.ID == place.Identity {
+		// Only the target of the lease's own name: scopes, tasks and guardrails are asked about that one.
+		if configured && pin.Target == lease.Target && pin.Environment != lease.Environment && pin.IsConfirmed() && pin.Identity.meets(Identity{ID: place.Identity}) {
 			return pin.Environment, nil
 		}
 	}
@@ -246,19 +247,18 @@ func (b *Broker) admitUse(ctx context.Context, u *use) error {
 }
 
 func (b *Broker) look(ctx context.Context, u *use) error {
-	return b.store.View(ctx, func(r Reader) (err error) {
-		stored := Lease{ID: u.Lease.ID}
-		if err := r.Load(&stored); err != nil {
-			return err
-		}
-		if err := b.stillLive(stored); err != nil {
-			return err
-		}
-		if u.agent, err = activeAgent(r, u.Lease.Agent, u.Lease.AgentKey); err != nil {
-			return err
-		}
-		return b.frozen(r, u.Lease.Agent, u.Lease.Task, append([]string{u.Lease.Environment}, u.reaches...))
-	})
+	return b.store.View(ctx, func(r Reader) error { return b.admitted(r, u) })
+}
+
+// admitted looks at lease, agent and freezes in one state of the store.
+func (b *Broker) admitted(r Reader, u *use) (err error) {
+	if err := b.unended(r, u.Lease.ID); err != nil {
+		return err
+	}
+	if u.agent, err = activeAgent(r, u.Lease.Agent, u.Lease.AgentKey); err != nil {
+		return err
+	}
+	return b.frozen(r, u.Lease.Agent, u.Lease.Task, append([]string{u.Lease.Environment}, u.reaches...))
 }
 
 // uncovered lists what the lease does not cover by any of its names.
@@ -284,8 +284,14 @@ func (u use) seesSecrets() bool {
 
 // guarded asks the guardrails about every name of everything that is touched: one that forbids a name
 // forbids the resource, by whatever other name the call came.
-func (b *Broker) guarded(cfg *Configuration, u use) error {
+func (b *Broker) guarded(cfg *Configuration, u use) error { return b.guardedFor(cfg, u, 0) }
+
+// guardedFor asks about more actions beside those of the call: admin, before secret values are shown.
+func (b *Broker) guardedFor(cfg *Configuration, u use, more Actions) error {
 	asked := guarding{cfg, u.agent.Owner, u.scopes()}
+	for at := range asked.scopes {
+		asked.scopes[at].Actions |= more
+	}
 	if was := u.guarded.Load(); was != nil && was.cfg == cfg && was.owner == asked.owner && slices.Equal(was.scopes, asked.scopes) && !u.reachesOut() {
 		return nil
 	}
@@ -326,7 +332,15 @@ func (b *Broker) Used(ctx context.Context, p *Presented, pass Pass, call Call, o
 	if name, rest, cut := strings.Cut(u.Operation, "("); cut && rest != "" {
 		data.Operation = name // the event that let it pass has all of it
 	}
-	b.calls.add(callEntry{EventCallAnswered, p.Lease, data})
+	if b.calls.keep(callEntry{EventCallAnswered, p.Lease, data}) {
+		return
+	}
+	err := b.appendOnly(ctx, func(tx Tx) error {
+		return b.append(tx, EventCallAnswered, "agent:"+p.Lease.Agent, p.Lease.ID, data)
+	})
+	if err != nil {
+		b.log.ErrorContext(ctx, "how a call came out could not be recorded", "lease", p.Lease.ID, "outcome", outcome, "error", err)
+	}
 }
 
 // RefusedCall records what the gateway refused before the broker was asked: no row, two readings, an id
@@ -342,7 +356,7 @@ func (b *Broker) recordRefusedCall(ctx context.Context, u use, refusal error) er
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordFor)
 	defer cancel()
 	data := u.event()
-	data.Refusal, data.Code = messageOf(refusal), CodeOf(refusal)
+	data.Refusal, data.Code, data.First = short(messageOf(refusal)), CodeOf(refusal), b.now()
 	if b.calls.add(callEntry{EventCallRefused, u.Lease, data}) { // a flood of them is a few lines, counted
 		return refusal
 	}
@@ -359,6 +373,7 @@ func (b *Broker) recordRefusedCall(ctx context.Context, u use, refusal error) er
 // not be written, they are written before they pass, too, or they do not pass.
 func (b *Broker) recordCall(ctx context.Context, u use) error {
 	data := u.event()
+	data.First = b.now()
 	if actions := u.actions(); actions&^Read == 0 && b.calls.add(callEntry{EventCallPassed, u.Lease, data}) {
 		return nil
 	}
@@ -368,7 +383,7 @@ func (b *Broker) recordCall(ctx context.Context, u use) error {
 	}
 	return b.appendOnly(ctx, func(tx Tx) error {
 		if b.age.Load() != u.age { // something changed since it was admitted: perhaps the lease has ended
-			if err := b.unended(tx, u.Lease.ID); err != nil {
+			if err := b.admitted(tx, &u); err != nil {
 				return err
 			}
 		}
@@ -379,7 +394,10 @@ func (b *Broker) recordCall(ctx context.Context, u use) error {
 // unended looks once more in the transaction that lets a write pass: an end may have come since.
 func (b *Broker) unended(r Reader, id string) error {
 	lease := Lease{ID: id}
-	return errors.Join(r.Load(&lease), b.stillLive(lease))
+	if err := r.Load(&lease); err != nil {
+		return err
+	}
+	return b.stillLive(lease)
 }
 
 // CallEvent is the data of the hourkey.call.* events.
@@ -402,7 +420,19 @@ type CallEvent struct {
 	First       time.Time `json:"first,omitzero"`
 }
 
-const maxRecorded = 16 << 10
+const (
+	maxRecorded     = 16 << 10
+	maxListedScopes = 200
+	maxSaid         = 2 << 10 // bytes of a sentence about what is touched
+)
+
+// short cuts a sentence that grows with what is touched.
+func short(text string) string {
+	if len(text) <= maxSaid {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxSaid], "") + "…"
+}
 
 func (u use) event() CallEvent {
 	l := u.Lease
@@ -410,11 +440,22 @@ func (u use) event() CallEvent {
 		Call: u.id, Request: l.Request, Agent: l.Agent, Owner: l.Owner, Task: l.Task, Environment: l.Environment, Target: l.Target,
 		Operation: u.Operation, Reaches: u.reaches,
 	}
-	for _, touched := range u.Touches {
-		data.Scopes = append(data.Scopes, Scope{l.Target, touched.Names[0], touched.Actions}.String())
+	for at, touched := range u.Touches {
+		if at == maxListedScopes {
+			data.Scopes = append(data.Scopes, fmt.Sprintf("… and %d more", len(u.Touches)-at))
+			break
+		}
+		if len(touched.Names) > 0 {
+			data.Scopes = append(data.Scopes, Scope{l.Target, touched.Names[0], touched.Actions}.String())
+		}
 	}
-	if len(data.Operation) > maxRecorded {
-		data.Operation = strings.ToValidUTF8(data.Operation[:maxRecorded], "") + "… (cut; sha256 of the whole: " + digest("hourkey/operation/1", u.Operation) + ")"
-	}
+	data.Operation = recorded(u.Operation)
 	return data
+}
+
+func recorded(operation string) string {
+	if len(operation) <= maxRecorded {
+		return operation
+	}
+	return strings.ToValidUTF8(operation[:maxRecorded], "") + fmt.Sprintf("… (cut; SHA-256 of the whole: %x)", sha256.Sum256([]byte(operation)))
 }

@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -47,11 +49,41 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // tokens without end.
 func (s *Server) openTunnel(c *call, answer *answerWriter) {
 	c.route = "GET " + api.PathTunnel
-	if err := s.limited(c, s.callers, "tunnel "+addressKey(c.address)); err != nil { // a child opens many at once
+	token := sha256.Sum256([]byte(c.request.Header.Get("Authorization")))
+	key := "address " + addressKey(c.address)
+	if s.opened.has(token) { // strangers at its address are no reason to keep an agent out
+		key = "token " + string(token[:])
+	}
+	if err := s.limited(c, s.tunnels, key); err != nil {
 		s.fail(c, err)
 		return
 	}
 	s.tunnel.ServeHTTP(answer, c.request)
+	if answer.status == 0 || answer.status == http.StatusSwitchingProtocols { // taken over
+		s.opened.add(token)
+	}
+}
+
+// remembered keeps the last few thousand digests, for at most two generations. The zero value is ready.
+type remembered struct {
+	mu         sync.Mutex
+	young, old map[[sha256.Size]byte]bool
+}
+
+func (r *remembered) has(digest [sha256.Size]byte) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.young[digest] || r.old[digest]
+}
+
+func (r *remembered) add(digest [sha256.Size]byte) {
+	const most = 4096
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.young == nil || len(r.young) >= most {
+		r.young, r.old = map[[sha256.Size]byte]bool{}, r.young
+	}
+	r.young[digest] = true
 }
 
 // admit refuses what needs no look at the path.

@@ -65,6 +65,8 @@ type Server struct {
 	limits    Limits
 	strangers *limiter // by address, for who is not known yet
 	callers   *limiter // by known caller
+	tunnels   *limiter // by token that opened one, else by address
+	opened    remembered
 
 	routes  http.Handler // the tables of access.go and human.go
 	metrics http.Handler
@@ -121,6 +123,7 @@ func (s *Server) build(config Config, origin *url.URL) (err error) {
 	s.headers = hardened(s.secure)
 	s.strangers = newLimiter(s.limits.StrangerRate, s.limits.StrangerBurst, s.limits.Remembered, s.now)
 	s.callers = newLimiter(s.limits.CallerRate, s.limits.CallerBurst, s.limits.Remembered, s.now)
+	s.tunnels = newLimiter(s.limits.CallerRate, s.limits.CallerBurst, s.limits.Remembered, s.now)
 	s.own = &ownUser{
 		uid: os.Getuid(), uidOf: peerUID, saw: s.broker.SawOwnUser,
 		known: func() bool { return !s.broker.Installation().SameUser.IsZero() },

@@ -44,6 +44,7 @@ type Issuer struct {
 	ID       string
 	Can      broker.Capabilities
 	Reaches  []string // nil: the item's own environment
+	Parts    string   // of the identity
 	Tables   []string // what a prefix expands to
 	OnIssue  func(order broker.Order) error
 	OnRevoke func(name string) error
@@ -67,7 +68,7 @@ func (i *Issuer) Capabilities() broker.Capabilities { return i.Can }
 func (i *Issuer) Identify(context.Context) (broker.Identity, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return broker.Identity{ID: i.ID, Shown: "the thing called " + i.ID}, nil
+	return broker.Identity{ID: i.ID, Shown: "the thing called " + i.ID, Parts: i.Parts}, nil
 }
 
 // SetID makes the provider answer as another.

@@ -115,7 +115,7 @@ func RequestOf(r broker.Request, c Context) Request {
 	}
 	view.Environments = environmentsOf(r.Environments, c.Configuration)
 	for _, item := range r.Effective() {
-		view.Items = append(view.Items, itemOf(item, r.EffectiveTTL(), c.Pins))
+		view.Items = append(view.Items, itemOf(r, item, c.Pins))
 		view.AlsoReaches = append(view.AlsoReaches, foreign(item.Description.Reaches, append(r.Environments, view.AlsoReaches...))...)
 	}
 	for _, need := range r.Needs {
@@ -172,11 +172,11 @@ func environmentsOf(names []string, configuration *broker.Configuration) []Envir
 	return list
 }
 
-func itemOf(item broker.Item, ttl time.Duration, pins []broker.Pin) Item {
-	d := item.Description
+func itemOf(r broker.Request, item broker.Item, pins []broker.Pin) Item {
+	d, ttl := item.Description, r.EffectiveTTL()
 	view := Item{
 		Target: item.Target, Environment: item.Environment, Identity: identityOf(d.Identity, pins),
-		Scopes: scopeLists(d.Scopes), Reaches: foreign(d.Reaches, []string{item.Environment}), Elsewhere: d.Elsewhere, Native: d.Native, Walls: walls(d.Walls),
+		Scopes: scopeLists(d.Scopes, r.Called), Reaches: foreign(d.Reaches, []string{item.Environment}), Elsewhere: d.Elsewhere, Native: d.Native, Walls: walls(d.Walls),
 		Exceptions: d.Exceptions, TTL: span(min(ttl, d.TTL)), Ends: d.Ends,
 	}
 	if ttl == 0 {
@@ -189,7 +189,7 @@ func itemOf(item broker.Item, ttl time.Duration, pins []broker.Pin) Item {
 }
 
 // scopeLists has every scope once, in the list of the worst that it allows.
-func scopeLists(scopes []broker.Scope) []ScopeList {
+func scopeLists(scopes []broker.Scope, called func(broker.Resource) string) []ScopeList {
 	lists := []ScopeList{{Title: "What gives it more power"}, {Title: "What can be destroyed"}, {Title: "What else it can do"}}
 	for _, scope := range scopes {
 		at := 2
@@ -199,7 +199,7 @@ func scopeLists(scopes []broker.Scope) []ScopeList {
 		case scope.Actions.Has(broker.Admin):
 			at = 0
 		}
-		lists[at].Scopes = append(lists[at].Scopes, Scope{actionsOf(scope.Actions), string(scope.Resource), scope.Resource.IsPrefix()})
+		lists[at].Scopes = append(lists[at].Scopes, Scope{actionsOf(scope.Actions), called(scope.Resource), scope.Resource.IsPrefix()})
 	}
 	return slices.DeleteFunc(lists, func(l ScopeList) bool { return len(l.Scopes) == 0 })
 }

@@ -176,7 +176,7 @@ func (g generous) Issue(ctx context.Context, order broker.Order) (broker.Credent
 	header := http.Header{}
 	g.Provider().Attach(header)
 	_, token, _ := strings.Cut(header.Get("Authorization"), " ")
-	credential.Values = map[string]broker.Secret{"RAILWAY_API_TOKEN": broker.NewSecret(token)}
+	credential.Gateway.Variables["RAILWAY_API_TOKEN"] = token
 	return credential, handle, err
 }
 

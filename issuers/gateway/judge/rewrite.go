@@ -130,7 +130,10 @@ func (w *rewriting) leaf(t *typed, f *field, value any) any {
 	if !opaque && len(objectsOf(value)) > 0 {
 		return nil
 	}
-	if special := w.pack.Fields[t.typ.Name+"."+f.name]; special != nil && special.Secret && !w.sight.Secrets {
+	// Admin on what the root field names shows that field's own value. What is reached on a walk from there is
+	// another thing's.
+	shown := w.sight.Secrets && len(w.path) == 1
+	if special := w.pack.Fields[t.typ.Name+"."+f.name]; special != nil && special.Secret && !shown {
 		return masked(value)
 	}
 	return value

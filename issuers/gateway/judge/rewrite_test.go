@@ -115,8 +115,9 @@ func TestSecretsAreMasked(t *testing.T) {
 		`"variables":{"DB":"hidden by Hourkey","PORT":"hidden by Hourkey"}}}`, staging)
 	admin := staging
 	admin.Secrets = true
-	wantAnswer(t, text, answer, `{"data":{"service":{"variables":[{"name":"A","v":"s3cret"},{"name":"B","v":null}],`+
-		`"config":{"a":["s3cret",1,true,{"b":"s3cret"}],"n":null}},"variables":{"DB":"s3cret","PORT":5432}}}`, admin)
+	wantAnswer(t, text, answer, `{"data":{"service":{"variables":[{"name":"A","v":"hidden by Hourkey"},{"name":"B","v":null}],`+ // walked to
+		`"config":{"a":["hidden by Hourkey","hidden by Hourkey",true,{"b":"hidden by Hourkey"}],"n":null}},`+
+		`"variables":{"DB":"s3cret","PORT":5432}}}`, admin)
 }
 
 func TestWhatWasNotSelectedIsDropped(t *testing.T) {

@@ -51,7 +51,7 @@ package judge
 //	type Project          project id                    of the project whose id this field holds
 //	type PageInfo         open                          holds nothing that belongs anywhere
 //	type ApiToken         admin  a token of the account  a document that selects from it is of this class
-//	field Variable.value  secret                        masked under read; admin sees it
+//	field Query.variables secret                        masked under read; admin sees it where it is a root field
 //	field User.email      admin  WHY
 type Row struct {
 	Operation string // "mutation volumeDelete", "query project", "GET /repos/{owner}/{repo}"

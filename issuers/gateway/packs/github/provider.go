@@ -93,6 +93,13 @@ func (l *looking) environment(ctx context.Context) (environment, error) {
 		return environment{}, broker.Errorf(broker.CodeConflict, "two names in the settings are one repository at GitHub").WithField("repositories")
 	}
 	found.identity = broker.Identity{ID: l.identity(found.ids...), Shown: l.shown(names)}
+	if len(found.ids) > 1 {
+		parts := make([]string, len(found.ids))
+		for at, id := range found.ids {
+			parts[at] = l.identity(id)
+		}
+		found.identity.Parts = strings.Join(parts, " ")
+	}
 	return found, nil
 }
 

@@ -52,7 +52,7 @@ func TestAnEnvironmentIsItsRepositoriesByTheirNumbers(t *testing.T) {
 		t.Fatal(err)
 	}
 	host := strings.TrimPrefix(f.URL, "http://")
-	want := broker.Identity{ID: "github:" + host + "/11+12", Shown: "repositories acme/web, acme/shop at " + host}
+	want := broker.Identity{ID: "github:" + host + "/11+12", Shown: "repositories acme/web, acme/shop at " + host, Parts: "github:" + host + "/11 github:" + host + "/12"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
