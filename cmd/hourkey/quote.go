@@ -34,10 +34,25 @@ func checkVariable(name string, value api.Secret) error {
 	if !isVariable(name) {
 		return fmt.Errorf("the broker names a variable %q, which is no name for one", name)
 	}
+	if runsCode(name) {
+		return fmt.Errorf("the broker names the variable %s, by which code is run: no credential needs that", name)
+	}
 	if strings.ContainsRune(value.Reveal(), 0) {
 		return errors.New("the value of " + name + " holds a zero byte, which no environment can carry")
 	}
 	return nil
+}
+
+// runsCode tells of variables that loaders, shells and interpreters take code or its place from. A broker that
+// was taken over has what it issues, and not the machine of who asks it.
+func runsCode(name string) bool {
+	name = strings.ToUpper(name)
+	for _, prefix := range []string{"LD_", "DYLD_", "NODE_", "PYTHON", "PERL", "RUBY", "GEM_", "GIT_", "BASH_", "ZDOTDIR", "JAVA_", "JDK_", "_JAVA", "MAVEN_", "GCONV_", "NPM_CONFIG_", "HOURKEY_", "XDG_"} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return slices.Contains([]string{"PATH", "HOME", "SHELL", "ENV", "IFS", "PS4", "PROMPT_COMMAND", "EDITOR", "VISUAL", "PAGER", "BROWSER", "TMPDIR", "CLASSPATH", "CDPATH"}, name)
 }
 
 func isVariable(name string) bool {

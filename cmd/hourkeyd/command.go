@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log" //nolint:depguard // only to silence it
 	"strings"
 	"time"
 
@@ -42,6 +43,7 @@ type Main struct {
 
 // Run carries out the command and gives the exit code.
 func (m *Main) Run(ctx context.Context) int {
+	log.SetOutput(io.Discard) // net/http writes there what providers sent: what we have to say goes through our own log
 	root := m.root()
 	root.SetArgs(m.Args)
 	err := root.ExecuteContext(ctx)

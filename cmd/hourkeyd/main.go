@@ -8,8 +8,6 @@ package main
 
 import (
 	"context"
-	"io"
-	"log" //nolint:depguard // only to silence it
 	"os"
 	"time"
 
@@ -19,7 +17,6 @@ import (
 func main() { os.Exit(run()) }
 
 func run() int {
-	log.SetOutput(io.Discard) // net/http writes bytes of what it is answered there, past every logger of ours
 	m := &Main{
 		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Now: time.Now, Lookup: os.LookupEnv, Guard: config.NewGuard(),

@@ -39,6 +39,7 @@ const (
 	mostSubject    = 64 // characters of a common name (RFC 5280, ub-common-name)
 	derivations    = 4  // of a key; each fails with a chance of 2^-32
 	authorityLabel = "gateway-ca/"
+	behind         = time.Minute // an agent's clock may be so much behind ours, as for its proofs
 )
 
 // NewAuthority makes the authority of an installation. seed is secret, at least 32 bytes, and of no other use.
@@ -87,7 +88,7 @@ func (a *Authority) Leaf(lease, host string, hosts []string, from, until time.Ti
 	}
 	template := &x509.Certificate{
 		SerialNumber: serial("leaf/"+lease+"/"+host, &key.PublicKey), Subject: pkix.Name{CommonName: "Hourkey gateway"}, DNSNames: []string{host},
-		NotBefore: from.UTC(), NotAfter: until.UTC(), KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		NotBefore: from.Add(-behind).UTC(), NotAfter: until.UTC(), KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true,
 	}
 	raw, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, authority)
@@ -132,7 +133,7 @@ func (a *Authority) template(lease string, public *ecdsa.PublicKey, hosts []stri
 	name := "Hourkey " + a.installation + " " + lease
 	return &x509.Certificate{
 		SerialNumber: serial("ca/"+lease, public), Subject: pkix.Name{CommonName: name[:min(len(name), mostSubject)]},
-		NotBefore: from.UTC(), NotAfter: until.UTC(), SubjectKeyId: id,
+		NotBefore: from.Add(-behind).UTC(), NotAfter: until.UTC(), SubjectKeyId: id,
 		KeyUsage: x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true, IsCA: true, MaxPathLenZero: true,
 		PermittedDNSDomainsCritical: true, PermittedDNSDomains: slices.Clone(hosts), ExcludedIPRanges: everyAddress(),

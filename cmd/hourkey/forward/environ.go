@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/hourkey/hourkey/web/api"
 )
@@ -48,7 +49,7 @@ func (f *Forwarder) variables() (map[string]api.Secret, error) {
 func (f *Forwarder) around() string {
 	hosts := []string{"localhost", "127.0.0.1", "::1"}
 	before := f.config.Getenv("NO_PROXY") + "," + f.config.Getenv("no_proxy")
-	for _, entry := range slices.Concat(f.config.Direct, strings.Split(before, ",")) {
+	for _, entry := range slices.Concat(f.config.Direct, strings.FieldsFunc(before, isBetween)) {
 		entry = strings.TrimSpace(entry)
 		if entry != "" && !slices.Contains(hosts, entry) && !f.leadsPast(entry) {
 			hosts = append(hosts, entry)
@@ -56,6 +57,9 @@ func (f *Forwarder) around() string {
 	}
 	return strings.Join(hosts, ",")
 }
+
+// isBetween tells what stands between entries: curl and Python take blanks too.
+func isBetween(c rune) bool { return c == ',' || unicode.IsSpace(c) }
 
 // leadsPast tells whether an entry of NO_PROXY is for one of the targets' hosts. There is no standard
 // for these; "*", "example.com", ".example.com" and "*.example.com", each perhaps with a port, are what

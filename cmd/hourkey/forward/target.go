@@ -44,17 +44,22 @@ func isHost(name string) bool {
 	return len(name) <= 253 && isBelowTop(name)
 }
 
-// isBelowTop tells whether a name has at least two labels, none of them empty.
+// isBelowTop tells whether a name has at least two labels, none of them empty, and is no address: no
+// top-level domain begins with a digit (RFC 3696 section 2).
 func isBelowTop(name string) bool {
 	labels := strings.Split(name, ".")
-	return len(labels) >= 2 && !slices.Contains(labels, "")
+	return len(labels) >= 2 && !slices.Contains(labels, "") && strings.IndexByte("0123456789", labels[len(labels)-1][0]) < 0
 }
 
 // authorities gives the targets' certificates as PEM, each once.
 func authorities(targets []Target) ([]byte, error) {
 	var all []byte
+	var hosts []string // of the run: the command trusts what any of its leases brings
 	for _, target := range targets {
-		certificates, err := parseAuthorities(target.Gateway.CA)
+		hosts = append(hosts, target.Gateway.Hosts...)
+	}
+	for _, target := range targets {
+		certificates, err := parseAuthorities(target.Gateway.CA, hosts)
 		if err != nil {
 			return nil, fmt.Errorf("the gateway's authority for %s: %w", target.Name, err)
 		}
@@ -69,8 +74,8 @@ func authorities(targets []Target) ([]byte, error) {
 }
 
 // parseAuthorities reads PEM, and takes only authorities with limits: the child is about to trust them
-// for everything that they may sign (RFC 5280 section 4.2.1.10).
-func parseAuthorities(text string) ([]*x509.Certificate, error) {
+// for everything that they may sign (RFC 5280 section 4.2.1.10). That is the target's hosts, and no address.
+func parseAuthorities(text string, hosts []string) ([]*x509.Certificate, error) {
 	var all []*x509.Certificate
 	for block, rest := pem.Decode([]byte(text)); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type != "CERTIFICATE" {
@@ -84,9 +89,12 @@ func parseAuthorities(text string) ([]*x509.Certificate, error) {
 			return nil, errors.New("it is not limited to certain hosts by a critical constraint, so it is not handed to the command")
 		}
 		for _, domain := range one.PermittedDNSDomains {
-			if !isBelowTop(strings.TrimPrefix(domain, ".")) {
-				return nil, fmt.Errorf("it may sign for all of %q, so it is not handed to the command", domain)
+			if !slices.Contains(hosts, domain) {
+				return nil, fmt.Errorf("it may sign for %q, which no lease of this run leads to, so it is not handed to the command", domain)
 			}
+		}
+		if len(one.PermittedIPRanges) > 0 || !excludesAddresses(one) {
+			return nil, errors.New("it may sign for addresses, so it is not handed to the command")
 		}
 		all = append(all, one)
 	}
@@ -94,4 +102,15 @@ func parseAuthorities(text string) ([]*x509.Certificate, error) {
 		return nil, errors.New("it holds no certificate")
 	}
 	return all, nil
+}
+
+// excludesAddresses tells whether it may sign for no address at all: names that are permitted say nothing of them.
+func excludesAddresses(authority *x509.Certificate) bool {
+	whole := map[int]bool{} // bits of an address
+	for _, excluded := range authority.ExcludedIPRanges {
+		if ones, bits := excluded.Mask.Size(); ones == 0 {
+			whole[bits] = true
+		}
+	}
+	return whole[32] && whole[128]
 }

@@ -158,11 +158,20 @@ func isShown(name string) bool {
 	return strings.HasPrefix(name, "X-Ratelimit-") || strings.HasPrefix(name, "Ratelimit")
 }
 
+// isValidator names what is made of a whole answer, often a digest of it: beside one that is masked it would
+// tell what was taken out.
+func isValidator(name string) bool { return name == "Etag" || name == "Last-Modified" }
+
+// tellsByTag: what a HEAD is judged as has no body to filter, and the tags of one that has.
+func (c *call) tellsByTag() bool {
+	return !c.verdict.Answer.Plain() || c.verdict.Send.Method == http.MethodHead
+}
+
 // answerHeader writes the head. length is negative when it is not known.
 func (c *call) answerHeader(response *http.Response, length int) {
 	header := c.writer.Header()
 	for name, values := range response.Header {
-		if !isShown(name) {
+		if !isShown(name) || isValidator(name) && c.tellsByTag() {
 			continue
 		}
 		for _, value := range values {

@@ -70,11 +70,18 @@ func (c *call) decide() error {
 		c.asked.Touches, c.asked.Facts, err = c.resolve(ctx)
 	}
 	if err != nil {
-		c.proxy.broker.RefusedCall(ctx, c.tunnel.Presented, c.operation(), refusal(err))
+		c.proxy.broker.RefusedCall(ctx, c.tunnel.Presented, c.operation(), c.recorded(err))
 		return err
 	}
 	c.pass, err = c.proxy.broker.Use(ctx, c.tunnel.Presented, c.asked)
 	return err
+}
+
+// recorded is the refusal as the log has it: without the credential, which a provider may have quoted.
+func (c *call) recorded(err error) error {
+	told := *refusal(err)
+	told.Message = c.tunnel.clean(told.Message)
+	return &told
 }
 
 func (c *call) judge() error {

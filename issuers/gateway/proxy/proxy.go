@@ -76,6 +76,7 @@ const (
 	mostHead     = 32 << 10         // bytes of a request line and its header
 	mostTunnels  = 4096
 	mostPerLease = 256
+	mostPerAgent = 1024
 )
 
 // New makes a proxy. Nothing runs before Run.

@@ -16,6 +16,7 @@ import (
 const (
 	mostJudged   = 1 << 20   // bytes, of a body that is read by a pack
 	mostRaw      = 32 << 20  // of one that is passed on as it is
+	smallBody    = 64 << 10  // of one that needs no room from the budget
 	mostBuffered = 256 << 20 // of all large bodies and answers together
 	bodyWithin   = time.Minute
 )
@@ -125,21 +126,32 @@ func (c *call) deadline(at time.Time) {
 
 // readBody takes more than a judge would read only of a call whose row passes its body on as it is.
 func (c *call) readBody() ([]byte, error) {
-	body, err := readUpTo(c.request.Body, mostJudged, c.request.ContentLength)
-	if err != nil || len(body) <= mostJudged {
+	body, err := readUpTo(c.request.Body, smallBody, c.request.ContentLength)
+	if err != nil || len(body) <= smallBody {
+		return body, err
+	}
+	if !c.room(mostJudged) {
+		return nil, busy()
+	}
+	more, err := readUpTo(c.request.Body, mostJudged-len(body), c.request.ContentLength-int64(len(body)))
+	if body = append(body, more...); err != nil || len(body) <= mostJudged {
 		return body, err
 	}
 	if !c.tunnel.pack.Judge(c.given, false).Send.Raw {
 		return nil, tooLarge(mostJudged)
 	}
 	if !c.room(mostRaw) {
-		return nil, broker.Errorf(broker.CodeUnavailable, "too many large bodies are under way").WithNext("try again")
+		return nil, busy()
 	}
 	rest, err := readUpTo(c.request.Body, mostRaw-len(body), c.request.ContentLength-int64(len(body)))
 	if body = append(body, rest...); err == nil && len(body) > mostRaw {
 		return nil, tooLarge(mostRaw)
 	}
 	return body, err
+}
+
+func busy() *broker.Error {
+	return broker.Errorf(broker.CodeUnavailable, "too many large bodies are under way").WithNext("try again")
 }
 
 // room takes bytes of the budget until the call ends, and tells whether there were so many.
@@ -151,9 +163,10 @@ func (c *call) room(bytes int64) bool {
 	return true
 }
 
-// readUpTo gives one byte more than most, at most. length is what the head promised, negative if nothing.
+// readUpTo gives one byte more than most, at most. length is what the head promised, negative if nothing; a
+// promise alone takes little memory.
 func readUpTo(from io.Reader, most int, length int64) ([]byte, error) {
-	room := min(max(length, 512)+1, int64(most)+1)
+	room := min(max(length, 512)+1, int64(most)+1, smallBody+1)
 	body := make([]byte, 0, room)
 	for len(body) <= most {
 		if len(body) == cap(body) {

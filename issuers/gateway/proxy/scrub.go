@@ -6,8 +6,11 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"html"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -61,7 +64,8 @@ func forms(secret string) []string {
 	plain := string(escaped[1 : len(escaped)-1])
 	all := []string{
 		secret, plain, inner, strings.ReplaceAll(plain, "/", `\/`), strings.ReplaceAll(inner, "/", `\/`), url.QueryEscape(secret), url.PathEscape(secret),
-		strings.ToLower(url.QueryEscape(secret)), hex.EncodeToString([]byte(secret)), strings.ToUpper(hex.EncodeToString([]byte(secret))),
+		smallHex(url.QueryEscape(secret)), smallHex(url.PathEscape(secret)), everyByte(secret, "%%%02X"), everyByte(secret, "%%%02x"),
+		everyByte(secret, "%c\x00"), capitalHex(plain), capitalHex(strings.ReplaceAll(plain, "/", `\/`)), html.EscapeString(secret), strings.ReplaceAll(html.EscapeString(secret), "&#34;", "&quot;"), hex.EncodeToString([]byte(secret)), strings.ToUpper(hex.EncodeToString([]byte(secret))),
 	}
 	for _, encoding := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
 		for before := range 3 { // bytes of something else in the first group of three
@@ -69,6 +73,29 @@ func forms(secret string) []string {
 		}
 	}
 	return all
+}
+
+var (
+	percentEscape = regexp.MustCompile(`%[0-9A-F]{2}`)
+	unicodeEscape = regexp.MustCompile(`\\u[0-9a-f]{4}`)
+)
+
+// smallHex writes the escapes of a URL, and nothing else in it, in small letters.
+func smallHex(escaped string) string {
+	return percentEscape.ReplaceAllStringFunc(escaped, strings.ToLower)
+}
+
+// capitalHex writes the escapes of JSON in capitals.
+func capitalHex(escaped string) string {
+	return unicodeEscape.ReplaceAllStringFunc(escaped, func(one string) string { return `\u` + strings.ToUpper(one[2:]) })
+}
+
+func everyByte(secret, format string) string {
+	var all strings.Builder
+	for _, c := range []byte(secret) {
+		fmt.Fprintf(&all, format, c)
+	}
+	return all.String()
 }
 
 // inBase64 is that part of the encoding which depends on the secret alone.

@@ -6,32 +6,37 @@ import (
 	"github.com/hourkey/hourkey/broker"
 )
 
-// slots counts open tunnels, by lease and in all.
+// slots counts open tunnels, by lease, by agent and in all: one agent with many leases leaves room for others.
 type slots struct {
-	mu    sync.Mutex
-	taken map[string]int // lease id → open tunnels
-	all   int
+	mu     sync.Mutex
+	taken  map[string]int // lease id → open tunnels
+	agents map[string]int // agent → open tunnels
+	all    int
 }
 
-func newSlots() *slots { return &slots{taken: map[string]int{}} }
+func newSlots() *slots { return &slots{taken: map[string]int{}, agents: map[string]int{}} }
 
-func (s *slots) take(lease string) error {
+func (s *slots) take(lease, agent string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.all >= mostTunnels || s.taken[lease] >= mostPerLease {
-		return broker.Errorf(broker.CodeUnavailable, "too many tunnels are open: at most %d for a lease, %d in all", mostPerLease, mostTunnels).WithNext("close some first")
+	if s.all >= mostTunnels || s.taken[lease] >= mostPerLease || s.agents[agent] >= mostPerAgent {
+		return broker.Errorf(broker.CodeUnavailable, "too many tunnels are open: at most %d for a lease, %d for an agent, %d in all", mostPerLease, mostPerAgent, mostTunnels).WithNext("close some first")
 	}
 	s.taken[lease]++
+	s.agents[agent]++
 	s.all++
 	return nil
 }
 
-func (s *slots) give(lease string) {
+func (s *slots) give(lease, agent string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.all--
 	if s.taken[lease]--; s.taken[lease] == 0 {
 		delete(s.taken, lease)
+	}
+	if s.agents[agent]--; s.agents[agent] == 0 {
+		delete(s.agents, agent)
 	}
 }
 

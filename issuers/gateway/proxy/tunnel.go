@@ -58,7 +58,7 @@ func (p *Proxy) open(r *http.Request) (*tunnel, error) {
 	if err != nil {
 		return nil, err
 	}
-	return t, p.slots.take(t.Lease.ID)
+	return t, p.slots.take(t.Lease.ID, t.Lease.Agent)
 }
 
 // useProof takes a proof once. One from a clock that is ahead of ours is taken when its time has come, so
@@ -118,10 +118,10 @@ func newTunnel(presented *broker.Presented, to string, plain bool) (*tunnel, err
 func (p *Proxy) enter(w http.ResponseWriter, t *tunnel) error {
 	raw, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		p.slots.give(t.Lease.ID)
+		p.slots.give(t.Lease.ID, t.Lease.Agent)
 		return fmt.Errorf("taking the connection over: %w", err)
 	}
-	c := newConn(t, raw, func() { p.slots.give(t.Lease.ID) })
+	c := newConn(t, raw, func() { p.slots.give(t.Lease.ID, t.Lease.Agent) })
 	if err := p.handshake(c, buffered.Reader); err != nil {
 		return errors.Join(err, c.Close())
 	}

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -331,18 +332,18 @@ func TestProofsAreForgottenOnlyWhenNoneIsLeft(t *testing.T) {
 func TestTooManyTunnels(t *testing.T) {
 	s := newSlots()
 	for range mostPerLease {
-		if err := s.take("lease1"); err != nil {
+		if err := s.take("lease1", "claude"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := s.take("lease1"); broker.CodeOf(err) != broker.CodeUnavailable {
+	if err := s.take("lease1", "claude"); broker.CodeOf(err) != broker.CodeUnavailable {
 		t.Errorf("one more of the lease: %v", err)
 	}
-	if err := s.take("lease2"); err != nil {
+	if err := s.take("lease2", "claude"); err != nil {
 		t.Errorf("another lease: %v", err)
 	}
-	s.give("lease1")
-	if err := s.take("lease1"); err != nil {
+	s.give("lease1", "claude")
+	if err := s.take("lease1", "claude"); err != nil {
 		t.Errorf("after one was closed: %v", err)
 	}
 	r := newRig(t)
@@ -353,6 +354,17 @@ func TestTooManyTunnels(t *testing.T) {
 		defer r.proxy.slots.mu.Unlock()
 		return r.proxy.slots.all == 0 && len(r.proxy.slots.taken) == 0
 	})
+}
+
+// The attack: one agent opens tunnels with as many leases as it may have, until no other agent gets one.
+func TestOneAgentLeavesTunnelsToOthers(t *testing.T) {
+	s := newSlots()
+	for n := range mostTunnels {
+		_ = s.take(fmt.Sprintf("lease%d", n/mostPerLease), "greedy")
+	}
+	if err := s.take("lease-of-another", "claude"); err != nil {
+		t.Error(err)
+	}
 }
 
 // The attack: the tunnel to one host is used with another name, for which our CA would vouch too.

@@ -1,0 +1,37 @@
+package proxy
+
+import (
+	"context"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/hourkey/hourkey/broker"
+)
+
+// The attack: calls that are refused cost the agent nothing, and the broker a durable line each, of up to
+// 16 KB. A full disk stops everybody: nothing passes that cannot be recorded.
+func TestRefusedCallsDoNotFillTheLog(t *testing.T) {
+	r, w, _ := realRig(t)
+	ctx, stop := context.WithCancel(t.Context())
+	ran := make(chan error, 1)
+	go func() { ran <- w.Run(ctx) }()
+	t.Cleanup(func() { stop(); <-ran })
+	time.Sleep(50 * time.Millisecond)
+	const many = 1000
+	c := r.plain()
+	defer c.Close()
+	go func() {
+		for range many {
+			say(c, "GET /never HTTP/1.1\r\nHost: h\r\n\r\n")
+		}
+		say(c, "GET /never HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+	}()
+	began := time.Now()
+	_, _ = io.Copy(io.Discard, c)
+	took := time.Since(began)
+	time.Sleep(300 * time.Millisecond)
+	if lines := w.Events(broker.EventCallRefused); lines > many/10 {
+		t.Errorf("%d equal refusals of one lease are %d lines, in %v", many+1, lines, took)
+	}
+}
