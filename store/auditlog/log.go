@@ -131,8 +131,15 @@ func appendData(out *bytes.Buffer, event broker.Event) error {
 	}
 	out.Truncate(out.Len() - 1) // the closing brace
 	out.WriteString(`,"data":`)
-	if err := json.Compact(out, event.Data); err != nil { // one event, one line
-		return broker.Errorf(broker.CodeInternal, "the data of the event %s is not JSON", event.Type).Because(err)
+	switch {
+	case !json.Valid(event.Data):
+		return broker.Errorf(broker.CodeInternal, "the data of the event %s is not JSON", event.Type)
+	case bytes.ContainsAny(event.Data, "\n\r"): // one event, one line
+		if err := json.Compact(out, event.Data); err != nil {
+			return broker.Errorf(broker.CodeInternal, "the data of the event %s is not JSON", event.Type).Because(err)
+		}
+	default:
+		out.Write(event.Data)
 	}
 	out.WriteByte('}')
 	return nil

@@ -16,7 +16,7 @@ func TestRefusedCallsDoNotFillTheLog(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	ran := make(chan error, 1)
 	go func() { ran <- w.Run(ctx) }()
-	t.Cleanup(func() { stop(); <-ran })
+	t.Cleanup(func() { stop(); _ = <-ran })
 	time.Sleep(50 * time.Millisecond)
 	const many = 1000
 	c := r.plain()
