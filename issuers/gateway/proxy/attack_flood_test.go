@@ -14,9 +14,9 @@ import (
 func TestRefusedCallsDoNotFillTheLog(t *testing.T) {
 	r, w, _ := realRig(t)
 	ctx, stop := context.WithCancel(t.Context())
-	ran := make(chan error, 1)
-	go func() { ran <- w.Run(ctx) }()
-	t.Cleanup(func() { stop(); _ = <-ran })
+	ran := make(chan struct{})
+	go func() { _ = w.Run(ctx); close(ran) }()
+	t.Cleanup(func() { stop(); <-ran })
 	time.Sleep(50 * time.Millisecond)
 	const many = 1000
 	c := r.plain()
