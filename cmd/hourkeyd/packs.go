@@ -108,7 +108,7 @@ func writeDiff(w io.Writer, diff packDiff) {
 		_, _ = fmt.Fprintf(w, "nothing has changed: the pack of %s is for this description\n", diff.Provider)
 		return
 	}
-	_, _ = fmt.Fprintf(w, "# %d changes, %d of them rows to fill in; docs/packs.md tells how\n", len(diff.Changes), rows)
+	_, _ = fmt.Fprintf(w, "# changes: %d, of them rows to fill in: %d; docs/packs.md tells how\n", len(diff.Changes), rows)
 }
 
 // operationOf cuts the arguments off: "mutation volumeDelete(volumeId: String!): Boolean!".
