@@ -192,9 +192,13 @@ func (b *Broker) askedBefore(ctx context.Context, digest string, lease Lease) (*
 	return found, nil
 }
 
-// deniedBefore finds a no of this hour to the same done to the same by the same key, in whatever words and
-// through whatever lease it was asked.
+// manyNos is after how many of them nothing more is asked, in other words, about the same things for an hour.
+const manyNos = 3
+
+// deniedBefore finds a no of this hour by which the same key may not ask: one to the very same call, through
+// whatever lease it was tried, or so many to the same done to the same things that a human is being tired.
 func (b *Broker) deniedBefore(ctx context.Context, cfg *Configuration, request Request) (denied *Error, err error) {
+	nos := 0
 	err = b.store.View(ctx, func(r Reader) error {
 		return r.Scan("request", "about/"+request.Operation.About, func(raw []byte) error {
 			var earlier Request
@@ -204,7 +208,10 @@ func (b *Broker) deniedBefore(ctx context.Context, cfg *Configuration, request R
 			if b.now().Sub(earlier.Created) > Hour {
 				return ErrStop
 			}
-			if earlier.State == RequestDenied && earlier.Config == cfg.Hash {
+			if earlier.State != RequestDenied || earlier.Config != cfg.Hash {
+				return nil
+			}
+			if nos++; nos >= manyNos || earlier.Operation.Text == request.Operation.Text {
 				denied = Errorf(CodeDenied, "a reviewer denied this: %s (request %s)", orElse(earlier.Verdict, "no reason was given"), earlier.ID).
 					WithNext("do not try it again")
 				return ErrStop

@@ -156,7 +156,8 @@ func (g *gatehouse) cut(stop func(*gatehouse) error) {
 	}
 	eventually(g, 5*time.Second, func() error {
 		events := g.events()
-		passed, answered := calls(events, broker.EventCallPassed, "HELD_WRITE"), calls(events, broker.EventCallAnswered, "HELD_WRITE")
+		passed := calls(events, broker.EventCallPassed, "HELD_WRITE")
+		answered := answersTo(events, passed)
 		if len(passed) != 1 || len(answered) != 1 || !strings.Contains(answered[0].Outcome, "outcome unknown") {
 			return fmt.Errorf("the log says of the write: passed %+v, answered %+v", passed, answered)
 		}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -316,6 +317,13 @@ func calls(events []broker.Event, kind broker.EventType, text string) (all []bro
 		}
 	}
 	return all
+}
+
+// answersTo gives the events that say how calls came out.
+func answersTo(events []broker.Event, passed []broker.CallEvent) []broker.CallEvent {
+	return slices.DeleteFunc(calls(events, broker.EventCallAnswered, ""), func(answer broker.CallEvent) bool {
+		return !slices.ContainsFunc(passed, func(call broker.CallEvent) bool { return call.Call == answer.Call })
+	})
 }
 
 // within fails when a channel is not closed in time.
