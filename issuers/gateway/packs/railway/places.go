@@ -125,15 +125,18 @@ func sandbox(ctx context.Context, l *look, n judge.Named) (gateway.Found, error)
 	}
 	found, err := l.direct(ctx, n, func(ctx context.Context) (way, error) {
 		var answer struct {
-			Sandbox     *namedAnswer  `json:"sandbox"`
+			Sandbox *struct {
+				ID          string `json:"id"`
+				Environment string `json:"environmentId"`
+			} `json:"sandbox"`
 			Checkpoints []namedAnswer `json:"sandboxCheckpoints"`
 		}
-		document := `query HourkeySandbox($in: String!, $id: String!) { sandbox(environmentId: $in, id: $id) { id } }`
+		document := `query HourkeySandbox($in: String!, $id: String!) { sandbox(environmentId: $in, id: $id) { id environmentId } }`
 		if n.Kind == "sandbox-checkpoint" {
 			document = `query HourkeyCheckpoints($in: String!) { sandboxCheckpoints(environmentId: $in) { id } }`
 		}
 		err := l.client.ask(ctx, document, map[string]any{"in": n.In, "id": n.ID}, &answer)
-		there := answer.Sandbox != nil && answer.Sandbox.ID == n.ID ||
+		there := answer.Sandbox != nil && answer.Sandbox.ID == n.ID && answer.Sandbox.Environment == n.In ||
 			slices.ContainsFunc(answer.Checkpoints, func(c namedAnswer) bool { return c.ID == n.ID })
 		if err != nil || !there {
 			return way{}, cmp.Or(err, errNotThere)
