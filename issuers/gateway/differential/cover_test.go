@@ -2,6 +2,9 @@ package differential
 
 import (
 	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -13,18 +16,37 @@ import (
 // author writes calls for one worker.
 type author struct {
 	*shared
-	w     *world
-	plans []*plan // of all operations, for calls with several root fields
+	w            *world
+	plans        []*plan        // of all operations
+	destinations []*destination // of all answers
+}
+
+func newAuthor(t testing.TB, s *shared) *author {
+	t.Helper()
+	return &author{shared: s, w: newWorld(t, s), plans: newPlans(s.schema, s.pack.Rows()), destinations: newDestinations(s)}
+}
+
+// inWorlds does something in as many worlds as there are processors, at once.
+func inWorlds(t *testing.T, s *shared, each func(testing.TB, *author)) {
+	t.Helper()
+	t.Run("worlds", func(t *testing.T) {
+		for n := range runtime.GOMAXPROCS(0) {
+			t.Run(strconv.Itoa(n), func(t *testing.T) {
+				t.Parallel()
+				each(t, newAuthor(t, s))
+			})
+		}
+	})
 }
 
 // maker makes arguments for an operation: mostly of staging, mostly right.
 func (a *author) maker(r *rand.Rand, operation string) *maker {
 	m := &maker{Rand: r, w: a.w, operation: operation, home: a.w.Staging}
 	switch n := r.IntN(100); {
-	case n < 62:
-	case n < 74:
+	case n < 52:
+	case n < 72:
 		m.home = a.w.Production
-	case n < 82:
+	case n < 80:
 		m.home = a.w.BillingProduction
 	default:
 		m.home = pick(r, a.w.pool.all["Environment"])
@@ -42,8 +64,6 @@ func (a *author) root(m *maker, p *plan, g *goal) *node {
 	}
 	args := m.arguments(p.field)
 	switch {
-	case g != nil && g.argument != "" && m.chance(0.15):
-		m.take(args, g.argument)
 	case g != nil && g.cond != nil:
 		m.aim(p.field, args, *g.cond)
 	case g != nil && g.only:
@@ -55,16 +75,6 @@ func (a *author) root(m *maker, p *plan, g *goal) *node {
 	}
 	s := selector{maker: m, rows: a.pack.Rows(), left: mostSelected, reach: a.reach}
 	return &node{name: p.field.Name, field: p.field, args: args, below: s.below(p.field.Type, depth)}
-}
-
-// take puts null in the place of an argument that may be null, which is not the same as leaving it out.
-func (m *maker) take(all map[string]any, path string) {
-	m.aimAt(all, strings.Split(path, "."), nil, m.argumentType(strings.Split(path, ".")[0]), func(t *ast.Type, _ []string, standing any) (any, bool) {
-		if t != nil && t.NonNull {
-			return standing, standing != nil
-		}
-		return nil, true
-	})
 }
 
 // call writes a call of an operation that is to hit a goal, sometimes with other operations beside it.
@@ -88,7 +98,22 @@ func (a *author) call(p *plan, g *goal) (testCall, map[string]any) {
 		}
 	}
 	w := writer{Rand: m.Rand, schema: a.schema, plain: m.chance(0.2)}
-	return testCall{token: a.token(m), earlier: a.earlier(m, p), body: w.request(p.kind, roots), fresh: m.chance(0.04)}, args
+	call := testCall{token: a.token(m), earlier: a.earlier(m, p), body: w.request(p.kind, roots), fresh: m.chance(0.04)}
+	if m.chance(0.03) {
+		call.body = garbled(m.Rand, call.body)
+	}
+	return call, args
+}
+
+// garbled takes some bytes out, or puts them in again elsewhere.
+func garbled(r *rand.Rand, body []byte) []byte {
+	from := r.IntN(len(body))
+	piece := body[from:min(len(body), from+1+r.IntN(12))]
+	if r.IntN(2) == 0 {
+		return slices.Concat(body[:from], body[from+len(piece):])
+	}
+	to := r.IntN(len(body))
+	return slices.Concat(body[:to], piece, body[to:])
 }
 
 func (a *author) token(m *maker) string {
@@ -120,18 +145,43 @@ func (a *author) earlier(m *maker, p *plan) []byte {
 
 // unknown gives something that a row's only does not list, or a null or nothing in the place of a whole part.
 func (m *maker) unknown(only *judge.Only, all map[string]any) {
-	path := pick(m.Rand, only.Paths)
-	for n := 0; len(path) < 3 && n < 40; n++ {
-		path = pick(m.Rand, only.Paths)
+	for range 40 {
+		path := pick(m.Rand, only.Paths)
+		cut := path[:1+m.IntN(len(path))]
+		if cut[len(cut)-1] == "**" || len(cut) == len(path) && !m.chance(0.2) {
+			continue
+		}
+		done := false
+		m.aimAt(all, cut, nil, m.argumentType(cut[0]), func(t *ast.Type, _ []string, standing any) (any, bool) {
+			var part any
+			part, done = m.strange(t)
+			if !done {
+				part = standing
+			}
+			return part, part != nil || done
+		})
+		if done {
+			return
+		}
 	}
-	cut := path[:max(1, 1+m.IntN(len(path)))]
-	if cut[len(cut)-1] == "**" {
-		cut = cut[:len(cut)-1]
-	}
-	part := func(*ast.Type, []string, any) (any, bool) {
+}
+
+// strange is what nobody expects in the place of a whole part; not ok where the list of the API lets nothing be there.
+func (m *maker) strange(t *ast.Type) (any, bool) {
+	if t == nil {
 		return pick(m.Rand, []any{nil, map[string]any{}, map[string]any{"notKnownYet": true}, []any{}, "text"}), true
 	}
-	m.aimAt(all, cut, nil, m.argumentType(cut[0]), part)
+	def := m.w.schema.Types[t.Name()]
+	_, own := map[string]bool{"String": true, "ID": true, "Int": true, "Float": true, "Boolean": true}[def.Name]
+	switch {
+	case t.Elem != nil && (def.Kind == ast.InputObject || !own && m.chance(0.5)):
+		return []any{}, true
+	case def.Kind == ast.Scalar && !own:
+		return pick(m.Rand, []any{map[string]any{}, map[string]any{"notKnownYet": true}, []any{}}), true
+	case def.Kind == ast.InputObject && !t.NonNull:
+		return nil, true
+	}
+	return nil, false
 }
 
 func (m *maker) argumentType(name string) *ast.Type {
@@ -155,22 +205,48 @@ func (a *author) cover(t testing.TB, p *plan, target int, each func(*outcome)) {
 	}
 }
 
-// count notes what a call hit.
+// count notes what a call hit. A call that is refused for a condition says little of the arguments beside it: it
+// counts for what it was made for, unless the whole row is refused.
 func (p *plan) count(s *shared, o *outcome, args map[string]any, aimed *goal) {
 	if !o.judged(p.field.Name) {
 		return
 	}
+	lets := o.verdict.Class != judge.Refused || p.row.Class == judge.Refused
 	for _, g := range p.goals {
-		switch {
-		case g.argument == "" && g.at < 0:
-			g.hits++
-		case g.argument != "" && isGiven(args, strings.Split(g.argument, ".")):
-			g.hits++
+		if (lets || g == aimed) && g.isHit(args) {
+			g.hits += g.worth
 		}
 	}
 	if aimed.at >= 0 && s.meets(o.call, p, aimed) {
 		aimed.hits++
 	}
+}
+
+// isHit tells whether arguments are what a goal is about; of the conditions of rows a probe tells.
+func (g *goal) isHit(args map[string]any) bool {
+	switch {
+	case g.at >= 0:
+		return false
+	case g.cond != nil:
+		return isEmptyAt(args, g.cond.Path, g.cond.Test)
+	case g.argument != "":
+		return isGiven(args, strings.Split(g.argument, "."))
+	}
+	return true
+}
+
+// isEmptyAt tells whether there is a null, or something empty, at a path.
+func isEmptyAt(v any, path judge.Path, test judge.Test) bool {
+	if list, is := v.([]any); is && len(path) > 0 {
+		return slices.ContainsFunc(list, func(element any) bool { return isEmptyAt(element, path, test) })
+	}
+	if len(path) > 0 {
+		object, _ := v.(map[string]any)
+		inner, there := object[path[0]]
+		return there && isEmptyAt(inner, path[1:], test)
+	}
+	list, isList := v.([]any)
+	return v == nil || test == judge.Empty && (v == "" || isList && len(list) == 0)
 }
 
 // judged tells whether a row spoke of an operation.

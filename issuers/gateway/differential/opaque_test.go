@@ -161,6 +161,8 @@ func (m *maker) setting(at []string) any {
 		return m.service(1)
 	case strings.HasPrefix(last, "is") || slices.Contains([]string{"privateNetworkDisabled", "sleepApplication", "allowOnlineResize", "ipv6EgressEnabled", "useLegacyStacker", "checkSuites"}, last):
 		return !m.chance(0.15)
+	case last == "volumeMounts":
+		return map[string]any{m.id("Volume"): map[string]any{"mountPath": "/data"}}
 	case last == "stopServices":
 		return []any{m.id("Service")}
 	case last == "multiRegionConfig":
@@ -172,6 +174,9 @@ func (m *maker) setting(at []string) any {
 }
 
 func (m *maker) settingByName(last string) any {
+	if m.chance(0.06) {
+		return ""
+	}
 	if words := wordsByName()[last]; words != nil {
 		return pick(m.Rand, words)
 	}

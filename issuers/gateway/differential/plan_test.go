@@ -19,6 +19,7 @@ type goal struct {
 	at       int              // of the condition in its row, or -1
 	cond     *judge.Condition // must be met
 	only     bool             // the row's only must be met
+	worth    int              // how many hits each hit counts
 	hits     int
 	tries    int // calls that were made for it
 }
@@ -57,38 +58,61 @@ func newPlans(schema *ast.Schema, rows *judge.Pack) []*plan {
 
 func newPlan(schema *ast.Schema, kind string, f *ast.FieldDefinition, row *judge.Row) *plan {
 	p := &plan{kind: kind, field: f, row: row, rand: seeded(row.Operation)}
-	p.goals = append(p.goals, &goal{name: "row", at: -1})
-	for _, path := range argumentPaths(schema, f) {
-		p.goals = append(p.goals, &goal{name: "argument " + path, argument: path, at: -1})
-	}
+	p.add(&goal{name: "row"})
+	walkArguments(schema, f, func(path string, t *ast.Type) {
+		p.add(&goal{name: "argument " + path, argument: path})
+		p.addNothings(schema, path, t)
+	})
 	if row.Only != nil {
 		for _, path := range row.Only.Paths {
 			if name := path.String(); !slices.ContainsFunc(p.goals, func(g *goal) bool { return g.argument == name }) {
-				p.goals = append(p.goals, &goal{name: "argument " + name, argument: name, at: -1})
+				p.add(&goal{name: "argument " + name, argument: name})
 			}
 		}
-		p.goals = append(p.goals, &goal{name: "only", only: true, at: len(row.When)})
+		p.add(&goal{name: "only", only: true, at: len(row.When)})
 	}
 	for at, c := range row.When {
 		words := []string{"when", c.Path.String(), string(c.Test), c.Value}
-		p.goals = append(p.goals, &goal{name: strings.TrimSpace(strings.Join(words, " ")), at: at, cond: &row.When[at]})
+		p.add(&goal{name: strings.TrimSpace(strings.Join(words, " ")), at: at, cond: &row.When[at]})
 	}
 	return p
+}
+
+func (p *plan) add(g *goal) {
+	if !g.only && g.cond == nil {
+		g.at = -1
+	}
+	g.worth = max(g.worth, 1)
+	p.goals = append(p.goals, g)
+}
+
+// addNothings adds that an argument is null, and that it is empty, which the rows need not speak of. A tenth of
+// the calls is enough.
+func (p *plan) addNothings(schema *ast.Schema, path string, t *ast.Type) {
+	at := judge.Path(strings.Split(path, "."))
+	if !t.NonNull {
+		p.goals = append(p.goals, &goal{name: "null " + path, at: -1, worth: 10, cond: &judge.Condition{Path: at, Test: judge.Null}})
+	}
+	names := slices.ContainsFunc(p.row.Touches, func(touch judge.Touch) bool { // an empty id is refused as it is read
+		return slices.ContainsFunc(touch.Paths, func(named judge.Path) bool { return named.String() == path })
+	})
+	if !names && (t.Elem != nil || t.Name() == "String" && !strings.HasSuffix(strings.ToLower(path), "id")) {
+		p.goals = append(p.goals, &goal{name: "empty " + path, at: -1, worth: 10, cond: &judge.Condition{Path: at, Test: judge.Empty}})
+	}
 }
 
 // seeded gives random numbers that are the same each time for the same name.
 func seeded(name string) *rand.Rand {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(name)) // a hash does not fail
-	return rand.New(rand.NewPCG(20261121, h.Sum64()))
+	return rand.New(rand.NewPCG(seedOf(), h.Sum64()))
 }
 
-// argumentPaths lists the arguments of a field and all that is in them, as far as the schema tells.
-func argumentPaths(schema *ast.Schema, f *ast.FieldDefinition) []string {
-	var all []string
+// walkArguments calls each for the arguments of a field and all that is in them, as far as the schema tells.
+func walkArguments(schema *ast.Schema, f *ast.FieldDefinition, each func(path string, t *ast.Type)) {
 	var walk func(path string, t *ast.Type)
 	walk = func(path string, t *ast.Type) {
-		all = append(all, path)
+		each(path, t)
 		if def := schema.Types[t.Name()]; def.Kind == ast.InputObject {
 			for _, inner := range def.Fields {
 				walk(path+"."+inner.Name, inner.Type)
@@ -98,7 +122,6 @@ func argumentPaths(schema *ast.Schema, f *ast.FieldDefinition) []string {
 	for _, a := range f.Arguments {
 		walk(a.Name, a.Type)
 	}
-	return all
 }
 
 // newProbes makes judges that each know one condition of every row: what meets it is refused by its line. The

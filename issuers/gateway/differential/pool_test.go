@@ -93,7 +93,7 @@ func marksOf(shot faithful.Snapshot) map[string][]string {
 		marks[id] = append(marks[id], id)
 		for name, value := range r.Fields {
 			var text string
-			telling := slices.Contains([]string{"name", "domain", "dnsName", "externalId", "ipv4", "email", "friendlyName", "accessKeyId", "repository"}, name)
+			telling := slices.Contains([]string{"name", "domain", "dnsName", "externalId", "email", "friendlyName", "accessKeyId", "repository"}, name)
 			if telling && json.Unmarshal([]byte(value), &text) == nil && len(text) > 5 && !uuid.MatchString(text) {
 				marks[text] = append(marks[text], id)
 			}

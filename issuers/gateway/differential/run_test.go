@@ -3,7 +3,6 @@ package differential
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"maps"
 	"net/http"
 	"slices"
@@ -63,7 +62,7 @@ type outcome struct {
 	verdict  judge.Verdict
 	places   []map[string]bool // of each operation: identities of where the things are that it names
 	denied   error             // looking up refused it
-	effects  []faithful.Effect // of what was sent instead of the call
+	effects  []faithful.Effect // of what was sent instead of the call, and of its commit if it staged something
 	original []faithful.Effect // of the call as it was written
 	status   [2]int            // of what was sent, of the original
 	raw      []byte            // the answer to what was sent
@@ -91,8 +90,9 @@ func (w *world) run(t testing.TB, call testCall, how judging) *outcome {
 	if o.denied != nil {
 		return o
 	}
-	o.effects, o.status[0], o.raw, o.after = w.effectsOf(call.token, o.verdict.Send.Body)
-	o.original, o.status[1], _, _ = w.effectsOf(call.token, call.body)
+	asks := bytes.HasPrefix(o.verdict.Send.Body, []byte(`{"query":"query`))
+	o.effects, o.status[0], o.raw, o.after = w.effectsOf(call.token, o.verdict.Send.Body, asks)
+	o.original, o.status[1], _, _ = w.effectsOf(call.token, call.body, asks)
 	sight := w.lookUp[call.token].Sight()
 	sight.Secrets = o.verdict.Class == judge.Admin
 	seen, err := o.verdict.Answer.Rewrite(bytes.TrimSpace(o.raw), sight)
@@ -126,21 +126,70 @@ func (o *outcome) find(ctx context.Context) {
 	}
 }
 
-// effectsOf makes a call on a clone and tells what that did, besides what the answer told. The clone is kept
-// for another call if it was not changed.
-func (w *world) effectsOf(token string, body []byte) (effects []faithful.Effect, status int, answer []byte, after faithful.Snapshot) {
+// effectsOf makes a call on a clone and tells what that did, besides what the answer told. The clone of a query
+// is kept for another call if it was not changed; a mutation may leave what a picture does not show.
+//
+// What a call stages does nothing yet: somebody else commits it, and takes it for what it should be. So it is
+// committed here, and what that does is the call's.
+func (w *world) effectsOf(token string, body []byte, asks bool) (effects []faithful.Effect, status int, answer []byte, after faithful.Snapshot) {
 	on := w.clone()
 	w.random.Seed([32]byte{2})
 	status, answer = w.serve(on, token, body)
 	after = on.Snapshot()
-	effects = slices.DeleteFunc(faithful.Compare(w.before, after), func(e faithful.Effect) bool { return e.Kind == "revealed" })
-	if len(effects) == 0 && maps.EqualFunc(w.before.Records, after.Records, sameRecord) {
-		w.spare = append(w.spare, on)
+	then, now := differing(w.before, after)
+	if len(then.Records)+len(now.Records) == 0 {
+		if asks {
+			w.spare = append(w.spare, on)
+		}
+		return nil, status, answer, after
+	}
+	effects = faithful.Compare(then, now)
+	if staged := stagedIn(now); len(staged) > 0 {
+		for _, environment := range staged {
+			w.serve(on, "account", commitOf(environment))
+		}
+		then, now = differing(w.before, on.Snapshot())
+		effects = faithful.Compare(then, now)
 	}
 	return effects, status, answer, after
 }
 
-func sameRecord(a, b faithful.Record) bool { return a.ID == b.ID && maps.Equal(a.Fields, b.Fields) }
+// stagedIn lists the environments in which something is staged that was not.
+func stagedIn(now faithful.Snapshot) []string {
+	var all []string
+	for _, r := range now.Records {
+		if r.Kind == "EnvironmentPatch" && r.Fields["status"] == `"STAGED"` {
+			all = append(all, r.Environments...)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+func commitOf(environment string) []byte {
+	return body(`mutation($e: String!) { environmentPatchCommitStaged(environmentId: $e) }`, map[string]any{"e": environment})
+}
+
+// differing keeps of two pictures the records that are not the same in both, and nothing of what answers told.
+func differing(before, after faithful.Snapshot) (then, now faithful.Snapshot) {
+	then.Records, now.Records = map[string]faithful.Record{}, map[string]faithful.Record{}
+	for id, r := range after.Records {
+		old, there := before.Records[id]
+		if there && maps.Equal(old.Fields, r.Fields) {
+			continue
+		}
+		now.Records[id] = r
+		if there {
+			then.Records[id] = old
+		}
+	}
+	for id, old := range before.Records {
+		if _, there := after.Records[id]; !there {
+			then.Records[id] = old
+		}
+	}
+	return then, now
+}
 
 // names are the operations of a verdict.
 func (o *outcome) names() string {
@@ -149,16 +198,4 @@ func (o *outcome) names() string {
 		names = append(names, operation.Name)
 	}
 	return strings.Join(names, ", ")
-}
-
-// read takes the body of the request apart again.
-func (o *outcome) read() (document string, variables string) {
-	var request struct {
-		Query     string
-		Variables json.RawMessage
-	}
-	if err := json.Unmarshal(o.call.body, &request); err != nil {
-		return string(o.call.body), ""
-	}
-	return request.Query, string(request.Variables)
 }

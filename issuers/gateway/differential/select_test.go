@@ -14,10 +14,9 @@ const mostSelected = 40
 // selector selects from the answer of a call.
 type selector struct {
 	*maker
-	rows   *judge.Pack
-	left   int    // how many fields may still be selected
-	toward string // what is to be reached, as Type.field or Type.field(argument); empty if nothing
-	reach  *reach
+	rows  *judge.Pack
+	left  int // how many fields may still be selected
+	reach *reach
 }
 
 // below selects from a value of a type; nothing from scalars.
@@ -150,16 +149,20 @@ func newReach(schema *ast.Schema, rows *judge.Pack) *reach {
 	return r
 }
 
-// way gives fields from the root of the queries to a type, one of the shorter ways; nil if there is none.
+// way gives fields from the root of the queries to a type: a short way, or one that wanders through other types;
+// nil if there is none.
 func (s *selector) way(typ string) []*ast.FieldDefinition {
 	var fields []*ast.FieldDefinition
+	wander := pick(s.Rand, []int{0, 2, 4, 6})
 	for typ != s.w.schema.Query.Name {
-		limit := s.reach.far[typ]
-		detour := s.chance(0.3)
 		steps := slices.DeleteFunc(slices.Clone(s.reach.parents[typ]), func(p step) bool {
-			return s.reach.far[p.from.Name] >= limit && !(detour && len(fields) < 4)
+			root := p.from == s.w.schema.Query
+			return len(fields) >= wander && s.reach.far[p.from.Name] >= s.reach.far[typ] || len(fields) < wander && root
 		})
-		if len(steps) == 0 || len(fields) > 12 {
+		if len(steps) == 0 { // nothing leads here but the root
+			steps = s.reach.parents[typ]
+		}
+		if len(steps) == 0 || len(fields) > 14 {
 			return nil
 		}
 		next := pick(s.Rand, steps)

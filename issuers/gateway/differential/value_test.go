@@ -68,6 +68,7 @@ func (m *maker) value(path string, t *ast.Type) any {
 		return object
 	case ast.Enum:
 		return m.enum(path, def)
+	case ast.Scalar, ast.Object, ast.Interface, ast.Union:
 	}
 	return m.scalar(path, def.Name)
 }

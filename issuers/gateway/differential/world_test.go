@@ -65,7 +65,7 @@ func (w *world) look(t testing.TB) {
 	}
 }
 
-// staged is another world, in which some document was run before by somebody with the whole account.
+// after is another world, in which some document was run before by somebody with the whole account.
 func (w *world) after(t testing.TB, document []byte) *world {
 	t.Helper()
 	next := &world{World: w.World, server: w.server.Clone(), random: w.random, schema: w.schema, pack: w.pack}
@@ -87,12 +87,12 @@ func (w *world) furnish(t testing.TB) {
 	s.AddVolume(w.Shop, "ledger-of-production", "/ledger", cron, 100, w.Production)
 	s.SetVariable(w.Production, cron, "ONLY_IN_PRODUCTION", "faithful-only-in-production")
 	w.does(t, billing, map[string]any{"p": w.Billing, "e": w.BillingProduction, "s": w.BillingAPI})
-	w.does(t, project, map[string]any{"p": w.Shop, "e": w.Staging, "g": w.server.IDs("IntegrationAuth")[0], "i": w.server.IDs("Integration")[0]})
+	w.does(t, project, map[string]any{"p": w.Shop, "e": w.Staging})
 	for _, service := range []string{w.Web, w.Postgres, w.BillingAPI} {
 		w.does(t, settings, map[string]any{"s": service})
 	}
 	for _, id := range s.IDs("DeploymentTrigger") {
-		w.does(t, trigger, map[string]any{"id": id, "e": w.Staging})
+		w.does(t, trigger, map[string]any{"id": id})
 	}
 	for _, e := range []string{w.Production, w.Staging} {
 		w.does(t, doors, map[string]any{"e": e, "s": w.Web})
@@ -116,9 +116,8 @@ const (
 		integrationCreate(input: {projectId: $p, name: "vault", config: {token: "x"}}) { id }
 		pluginCreate(input: {projectId: $p, name: "redis", friendlyName: "billing-cache"}) { id }
 	}`
-	project = `mutation($p: String!, $e: String!, $g: String!, $i: String!) {
+	project = `mutation($p: String!, $e: String!) {
 		projectUpdate(id: $p, input: {description: "sells things", baseEnvironmentId: $e}) { id }
-		integrationUpdate(id: $i, input: {projectId: $p, name: "doppler", config: {token: "x"}, integrationAuthId: $g}) { id }
 	}`
 	settings = `mutation($s: String!) {
 		serviceUpdate(id: $s, input: {icon: "https://example.com/icon.png"}) { id }
@@ -129,9 +128,8 @@ const (
 			restartPolicyMaxRetries: 3, restartPolicyType: ALWAYS, rootDirectory: "/app", sleepApplication: true, startCommand: "./shop", watchPatterns: ["src"]
 		})
 	}`
-	trigger = `mutation($id: String!, $e: String!) {
+	trigger = `mutation($id: String!) {
 		deploymentTriggerUpdate(id: $id, input: {branch: "main", checkSuites: true, rootDirectory: "/app"}) { id }
-		baseEnvironmentOverride(id: $id, input: {baseEnvironmentOverrideId: $e})
 	}`
 	doors = `mutation($e: String!, $s: String!) {
 		setServiceUnderAttackMode(input: {environmentId: $e, serviceId: $s, enabled: true, durationSeconds: 7200}) { id }
