@@ -267,6 +267,7 @@ func TestTargetEditedWhileALeaseLives(t *testing.T) {
 		},
 		"the password": func() {
 			i.staging.Exec(t, "postgres", "ALTER ROLE "+i.staging.admin+" PASSWORD 'another'")
+			i.staging.password = "another" // also for what is edited after this: the order is by chance
 			for _, name := range []string{"STAGING_ADMIN_DSN", "OTHER_DSN"} {
 				i.environ = append(i.environ, name+"="+i.staging.DSN(i.staging.admin, "another", i.staging.name))
 			}
