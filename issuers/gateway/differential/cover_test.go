@@ -62,6 +62,9 @@ func (a *author) root(m *maker, p *plan, g *goal) *node {
 	if g != nil && g.argument != "" {
 		m.want = append(m.want, g.argument)
 	}
+	if g != nil && g.name != "row" && m.chance(0.4) {
+		m.often = 0.02
+	}
 	args := m.arguments(p.field)
 	switch {
 	case g != nil && g.cond != nil:
@@ -213,7 +216,7 @@ func (p *plan) count(s *shared, o *outcome, args map[string]any, aimed *goal) {
 	}
 	lets := o.verdict.Class != judge.Refused || p.row.Class == judge.Refused
 	for _, g := range p.goals {
-		if (lets || g == aimed) && g.isHit(args) {
+		if (lets && g.cond == nil || g == aimed) && g.isHit(args) {
 			g.hits += g.worth
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -16,11 +15,11 @@ import (
 
 // target is how often everything is to be hit.
 func target() int {
-	if os.Getenv("HOURKEY_TEST_ALL") == "1" {
-		if n, err := strconv.Atoi(os.Getenv("N")); err == nil {
-			return n
-		}
+	switch {
+	case os.Getenv("HOURKEY_TEST_ALL") == "1":
 		return 100
+	case testing.Short():
+		return 1
 	}
 	return 2
 }

@@ -11,5 +11,6 @@
 //
 //	go test ./issuers/gateway/differential                        some seconds
 //	HOURKEY_TEST_ALL=1 go test ./issuers/gateway/differential     every row, argument and condition 100 times
+//	HOURKEY_TEST_SEED=7 …                                         other calls
 //	go test -fuzz FuzzDifferential ./issuers/gateway/differential requests as bytes
 package differential

@@ -56,6 +56,8 @@ func mended() []string {
 		`mutation { deploymentTriggerUpdate(id: "<trigger of staging>", input: {rootDirectory: ""}) { id } }`,
 		`mutation($patch: EnvironmentConfig) { environmentPatchCommit(environmentId: "<staging>", patch: $patch) }`,
 		`mutation($patch: EnvironmentConfig!) { environmentStageChanges(environmentId: "<staging>", merge: true, input: $patch) { id } }`,
+		// A text for a number was compared as that number.
+		`mutation($replicas: EnvironmentConfig) { environmentPatchCommit(environmentId: "<staging>", patch: $replicas) }`,
 		`mutation { serviceUpdate(id: "<web>", input: {icon: null}) { id } }`,
 		`mutation { deploymentTriggerUpdate(id: "<trigger of staging>", input: {rootDirectory: null}) { id } }`,
 		`mutation { projectUpdate(id: "<shop>", input: {description: ""}) { id } }`,
@@ -74,12 +76,15 @@ func (w *world) ids() *strings.Replacer {
 	)
 }
 
-// shows makes the call of an example. Its $patch empties the command that the service is started with.
+// shows makes the call of an example. Its $patch empties the command that the service is started with, its $replicas
+// gives a text for their number.
 func (w *world) shows(t *testing.T, s *shared, example string) *outcome {
 	t.Helper()
 	variables := map[string]any{}
-	if strings.Contains(example, "$patch") {
-		variables["patch"] = map[string]any{"services": map[string]any{w.Web: map[string]any{"deploy": map[string]any{"startCommand": ""}}}}
+	for name, deploy := range map[string]any{"patch": map[string]any{"startCommand": ""}, "replicas": map[string]any{"numReplicas": "2"}} {
+		if strings.Contains(example, "$"+name) {
+			variables[name] = map[string]any{"services": map[string]any{w.Web: map[string]any{"deploy": deploy}}}
+		}
 	}
 	return w.run(t, testCall{token: "account", body: body(w.ids().Replace(example), variables)}, s.judging())
 }

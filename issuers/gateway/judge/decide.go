@@ -134,6 +134,9 @@ func (c Condition) couldExceed(v any) bool {
 	if v == nil {
 		return false
 	}
+	if _, text := v.(string); text { // a server may read it as that number, or as none
+		return true
+	}
 	x, ok := number(v)
 	if !ok || len(scalarText(v)) > 15 { // more digits than a float64 surely holds
 		return true
