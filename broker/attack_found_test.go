@@ -379,7 +379,7 @@ func TestBackOffHoldsAfterAFullDisk(t *testing.T) {
 func TestRefusedSecondSignatureIsRecordedAndConsumed(t *testing.T) {
 	w := brokertest.NewWorld(t)
 	request := w.MustAsk("production", "db:public.orders:delete")
-	intent := broker.Intent{Act: broker.ActApprove, Subject: request.ID, Digest: request.Digest()}
+	intent := broker.Intent{Act: broker.ActApprove, Subject: request.ID, Digest: request.Digest(), Typed: []string{"production"}}
 	first, err := w.Prepare(t.Context(), "bob", intent)
 	if err != nil {
 		t.Fatal(err)

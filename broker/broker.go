@@ -34,14 +34,18 @@ type Broker struct {
 	random   io.Reader
 	log      *slog.Logger
 
-	configuration atomic.Pointer[Configuration]
-	former        sync.Map // binding → Target of configurations that were replaced
-	installation  atomic.Pointer[Installation]
-	opened        time.Time // when New was called
+	files        atomic.Pointer[Configuration] // as the files say
+	logins       atomic.Pointer[[]Login]       // who signed on, and the groups that it brought
+	merged       atomic.Pointer[merged]        // the two together, for Configuration
+	acting       atomic.Pointer[merged]        // and for canSign
+	former       sync.Map                      // binding → Target of configurations that were replaced
+	installation atomic.Pointer[Installation]
+	opened       time.Time // when New was called
 
 	known      pinCache   // what Pins read last
 	asked      sync.Map   // TargetRef → struct{}: asked who it is since the start or the last reload
 	changed    broadcast  // wakes who awaits a request
+	appended   broadcast  // wakes who follows the log
 	collects   keyed      // request id → one collect at a time
 	endings    keyed      // lease id → one ending at a time
 	held       sync.Map   // freeze id → Freeze that could not be written yet; as good as stored
@@ -78,15 +82,15 @@ func New(ctx context.Context, config Config) (*Broker, error) {
 		b.log = slog.New(slog.DiscardHandler)
 	}
 	b.opened = b.now()
-	b.configuration.Store(config.Configuration)
+	b.files.Store(config.Configuration)
 	if err := b.open(ctx); err != nil {
+		return nil, err
+	}
+	if err := b.readLogins(ctx); err != nil {
 		return nil, err
 	}
 	return b, nil
 }
-
-// Configuration is the one now in force.
-func (b *Broker) Configuration() *Configuration { return b.configuration.Load() }
 
 // Installation is what the store belongs to.
 func (b *Broker) Installation() Installation { return *b.installation.Load() }

@@ -437,7 +437,7 @@ func (b *Broker) recordRefusedCollect(ctx context.Context, request Request, refu
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordFor)
 	defer cancel()
 	err := b.update(ctx, func(tx Tx) error {
-		data := requestEvent(request)
+		data := b.requestEvent(request)
 		data.Outcome, data.Code, data.Refusal = Deny, CodeOf(refusal), messageOf(refusal)
 		return b.append(tx, EventCollectRefused, "agent:"+request.Agent, request.ID, data)
 	})

@@ -13,6 +13,7 @@ type Configuration struct {
 	Hash         string                 // over tasks, guardrails, environments, groups and roles (invariant 12)
 	Environments map[string]Environment // name → environment
 	Groups       map[string][]string    // group → humans
+	Away         map[string][]string    // group → humans whose single sign-on is too old: they count once they sign on again
 	Roles        map[Role][]string      // role → groups
 	Policy       Policy
 	Targets      map[TargetRef]Target // → issuer
@@ -47,10 +48,11 @@ type Environment struct {
 	Where          string          // file:line
 }
 
-// Limits bound what one agent can have at once.
+// Limits bound what one agent can have at once, and how soon a new passkey counts.
 type Limits struct {
 	PendingPerAgent int
 	LeasesPerAgent  int
+	PasskeyWait     time.Duration // before a further passkey of a human may sign
 }
 
 // Role is what a human may do beside reviewing.
@@ -132,6 +134,24 @@ func (c *Configuration) MayReview(human, environment string) bool {
 		groups = c.Roles[RoleReviewer]
 	}
 	return c.inAny(human, groups)
+}
+
+// MustType lists, sorted, the protected environments where what would be granted deletes: the reviewer types
+// their names.
+func (c *Configuration) MustType(items []Item) []string {
+	var names []string
+	for _, item := range items {
+		if !AllActions(item.Description.Scopes).Has(Delete) {
+			continue
+		}
+		for _, name := range item.environments() {
+			if e, known := c.Environments[name]; (!known || e.Protected) && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 func (c *Configuration) inAny(human string, groups []string) bool {

@@ -7,10 +7,14 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 )
 
-const codeFor = time.Hour // a one-time code lives so long
+const (
+	codeFor      = time.Hour          // a one-time code lives so long
+	admissionFor = 7 * 24 * time.Hour // and a passkey that waits for operators
+)
 
 // AddAgent makes an agent, or lets a known one enrol a new key; the code is shown once and lives one
 // hour. A removed agent's name can be used again, by the same owner only. Operators and the admin socket.
@@ -197,12 +201,14 @@ func (b *Broker) InviteHuman(ctx context.Context, caller Caller, name string) (i
 		if err != nil {
 			return err
 		}
-		if slices.ContainsFunc(passkeys, func(p Passkey) bool { return p.Human == name }) {
-			return Errorf(CodeConflict, "%s has a passkey already", name).WithNext("for a lost one: stop the broker and run `hourkeyd human reset %s`", name)
-		}
 		invite = Invite{
 			Human: name, CodeHash: hash, State: InviteInert, Needs: cfg.admission(name, passkeys), Groups: cfg.GroupsOf(name),
-			By: caller.Actor(), Created: b.now(), Expires: b.now().Add(codeFor),
+			Replaces: slices.ContainsFunc(passkeys, func(p Passkey) bool { return p.Human == name }),
+			By:       caller.Actor(), Created: b.now(), Expires: b.now().Add(codeFor),
+		}
+		if invite.Replaces && len(cfg.operatorsBut(name, passkeys)) == 0 {
+			return Errorf(CodeConflict, "%s has a passkey already, and no other operator could sign that it is lost", name).
+				WithNext("stop the broker and run `hourkeyd human reset %s`", name)
 		}
 		if len(passkeys) == 0 && caller.Kind == CallerSocket {
 			invite.State, invite.Needs = InviteUsable, 0
@@ -232,13 +238,18 @@ func (c *Configuration) admission(name string, passkeys []Passkey) int {
 			needs = max(needs, environment.Needs(Read|Write|Delete|Admin))
 		}
 	}
+	return max(1, min(needs, len(c.operatorsBut(name, passkeys))))
+}
+
+// operatorsBut gives the operators who have a passkey, without one of them.
+func (c *Configuration) operatorsBut(name string, passkeys []Passkey) map[string]bool {
 	operators := map[string]bool{}
 	for _, passkey := range passkeys {
-		if c.HasRole(passkey.Human, RoleOperator) {
+		if passkey.Human != name && c.HasRole(passkey.Human, RoleOperator) {
 			operators[passkey.Human] = true
 		}
 	}
-	return max(1, min(needs, len(operators)))
+	return operators
 }
 
 func (b *Broker) admitHuman(tx Tx, signed Approval) error {
@@ -247,13 +258,64 @@ func (b *Broker) admitHuman(tx Tx, signed Approval) error {
 		return err
 	}
 	invite.Signed = append(invite.Signed, signed.Reviewer)
-	if len(invite.Signed) >= invite.Needs {
+	enough := len(invite.Signed) >= invite.Needs
+	if enough {
 		invite.State = InviteUsable
 	}
-	if err := tx.Save(&invite); err != nil {
+	if err := b.append(tx, EventHumanAdmitted, "human:"+signed.Reviewer, invite.Human, Signed{signed}); err != nil {
 		return err
 	}
-	return b.append(tx, EventHumanAdmitted, "human:"+signed.Reviewer, invite.Human, Signed{signed})
+	if enough && invite.Passkey != nil {
+		return b.usePasskey(tx, invite, *invite.Passkey)
+	}
+	return tx.Save(&invite)
+}
+
+// AskAdmission keeps the first passkey of somebody who came by single sign-on until operators sign that very
+// key (ActAdmitHuman). The caller has made sure that the sign-on was a moment ago.
+func (b *Broker) AskAdmission(ctx context.Context, human string, passkey Passkey) (invite Invite, err error) {
+	cfg := b.canSign()
+	err = b.update(ctx, func(tx Tx) error {
+		login := Login{Human: human}
+		if found, err := load(tx, &login); err != nil || !found || len(login.Groups) == 0 {
+			return errors.Join(err, Errorf(CodeForbidden, "%s did not come by single sign-on", human).WithNext("ask an operator for an invite"))
+		}
+		passkeys, err := list[Passkey](tx, "passkey", "")
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(passkeys, func(p Passkey) bool { return p.Human == human }) {
+			return Errorf(CodeConflict, "%s has a passkey already: it signs further ones", human)
+		}
+		if len(cfg.operatorsBut(human, passkeys)) == 0 {
+			return Errorf(CodeForbidden, "nobody could sign this: no operator has a passkey yet").WithNext("the first passkey is made with an invite from the broker's shell: `hourkeyd human invite NAME`")
+		}
+		if err := unknownPasskey(tx, passkey.ID); err != nil {
+			return err
+		}
+		passkey.Human, passkey.Created = human, b.now()
+		invite = Invite{
+			Human: human, State: InviteInert, Needs: cfg.admission(human, passkeys), Groups: cfg.GroupsOf(human),
+			Passkey: &passkey, Account: login.Email + " at " + login.Issuer, By: "human:" + human, Created: b.now(), Expires: b.now().Add(admissionFor),
+		}
+		if err := tx.Save(&invite); err != nil {
+			return err
+		}
+		return b.append(tx, EventPasskeyOffered, "human:"+human, human, passkeyEvent(passkey))
+	})
+	return invite, err
+}
+
+// says is what an operator signs.
+func (i Invite) says() string {
+	groups := orElse(strings.Join(i.Groups, ", "), "no group")
+	switch {
+	case i.Passkey != nil:
+		return fmt.Sprintf("%s, who is %s, has the passkey %s, as a member of: %s", i.Human, i.Account, i.Passkey.ID, groups)
+	case i.Replaces:
+		return fmt.Sprintf("%s lost the passkeys and may make a new one here, which replaces them, as a member of: %s", i.Human, groups)
+	}
+	return fmt.Sprintf("%s may make a passkey here, as a member of: %s", i.Human, groups)
 }
 
 // Redeem checks a code without consuming it and gives the human to make a passkey for.
@@ -303,16 +365,53 @@ func (b *Broker) AddPasskey(ctx context.Context, name string, code Secret, passk
 		if err != nil {
 			return err
 		}
-		if found, err := load(tx, &Passkey{ID: passkey.ID}); err != nil || found {
-			return errors.Join(err, Errorf(CodeConflict, "this passkey is known already"))
-		}
-		invite.State, invite.CodeHash = InviteUsed, ""
-		passkey.Human, passkey.Created, passkey.UsableFrom = name, b.now(), b.now()
-		if err := errors.Join(tx.Save(&invite), tx.Save(&passkey)); err != nil {
+		if err := unknownPasskey(tx, passkey.ID); err != nil {
 			return err
 		}
-		return b.append(tx, EventPasskeyAdded, "human:"+name, name, map[string]string{"passkey": passkey.ID})
+		return b.usePasskey(tx, invite, passkey)
 	})
+}
+
+// usePasskey uses an invite up. A passkey that replaces lost ones must wait like any further one: whoever
+// talked operators into it is seen before it counts.
+func (b *Broker) usePasskey(tx Tx, invite Invite, passkey Passkey) error {
+	passkey.Human, passkey.Created, passkey.UsableFrom = invite.Human, b.now(), b.now()
+	if invite.Replaces {
+		passkey.UsableFrom = b.now().Add(b.Configuration().Limits.PasskeyWait)
+		if err := b.removeLost(tx, invite.Human); err != nil {
+			return err
+		}
+	}
+	invite.State, invite.CodeHash, invite.Passkey = InviteUsed, "", nil
+	if err := errors.Join(tx.Save(&invite), tx.Save(&passkey)); err != nil {
+		return err
+	}
+	return b.append(tx, EventPasskeyAdded, "human:"+invite.Human, invite.Human, passkeyEvent(passkey))
+}
+
+func (b *Broker) removeLost(tx Tx, human string) error {
+	lost, err := list[Passkey](tx, "passkey", "human/"+human)
+	if err != nil {
+		return err
+	}
+	waiting, err := list[WaitingPasskey](tx, "waiting-passkey", "human/"+human)
+	if err != nil {
+		return err
+	}
+	for _, w := range waiting {
+		if err := tx.Delete(&w); err != nil {
+			return err
+		}
+	}
+	for _, passkey := range lost {
+		if err := tx.Delete(&passkey); err != nil {
+			return err
+		}
+		if err := b.append(tx, EventPasskeyRemoved, "human:"+human, human, passkeyEvent(passkey)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // SignedIn records the signature counter of a sign-in assertion that the caller verified.

@@ -11,6 +11,7 @@ type EventType string
 // The events, by what they are about.
 const (
 	EventRequestSubmitted EventType = "hourkey.request.submitted" // data: RequestEvent
+	EventRequestRepeated  EventType = "hourkey.request.repeated"  // the same came again while it was pending; data: RequestEvent
 	EventRequestDenied    EventType = "hourkey.request.denied"    // by policy, before anything was stored as pending
 	EventRequestApproved  EventType = "hourkey.request.approved"  // the last approval came
 	EventRequestReviewed  EventType = "hourkey.request.reviewed"  // one approval, not yet the last
@@ -37,7 +38,10 @@ const (
 	EventHumanInvited     EventType = "hourkey.human.invited"
 	EventHumanAdmitted    EventType = "hourkey.human.admitted" // an inert invite was signed
 	EventHumanReset       EventType = "hourkey.human.reset"
+	EventSignedOn         EventType = "hourkey.human.signed_on" // by single sign-on; data: Login
+	EventPasskeyOffered   EventType = "hourkey.passkey.offered" // a new one waits for a signature
 	EventPasskeyAdded     EventType = "hourkey.passkey.added"
+	EventPasskeyRemoved   EventType = "hourkey.passkey.removed"
 	EventTargetLearned    EventType = "hourkey.target.learned"
 	EventTargetConfirmed  EventType = "hourkey.target.confirmed"
 	EventTargetChanged    EventType = "hourkey.target.changed"
@@ -46,6 +50,8 @@ const (
 	EventStarted          EventType = "hourkey.broker.started"
 	EventRestored         EventType = "hourkey.broker.restored"
 	EventSameUser         EventType = "hourkey.broker.same_user" // a local peer had the broker's uid
+	EventNoticeDelivered  EventType = "hourkey.notice.delivered" // somebody was told
+	EventNoticeFailed     EventType = "hourkey.notice.failed"    // nobody could be told, and it is not tried again
 )
 
 // Event is one audit record. The log numbers it. Its JSON follows CloudEvents 1.0 attribute names.

@@ -22,6 +22,7 @@ type RequestEvent struct {
 	Needs        []Need      `json:"needs,omitempty"`
 	Refusal      string      `json:"refusal,omitempty"`
 	Code         Code        `json:"code,omitempty"`
+	Asked        []string    `json:"asked,omitempty"` // humans whose approval counts
 	Digest       string      `json:"digest,omitempty"`
 	Config       string      `json:"config,omitempty"`
 	Words        string      `json:"words,omitempty"`    // a reviewer's, on a rejection
@@ -36,7 +37,7 @@ type EventItem struct {
 	Scopes      []string `json:"scopes"`
 }
 
-func requestEvent(r Request) RequestEvent {
+func (b *Broker) requestEvent(r Request) RequestEvent {
 	data := RequestEvent{
 		Agent: r.Agent, AgentKey: r.AgentKey, Owner: r.Owner, Task: r.Task, Environments: r.Environments, Items: eventItems(r.Effective()),
 		TTL: r.EffectiveTTL().String(), Reason: r.Reason, Outcome: r.Decision.Outcome, Reasons: r.Decision.Reasons, Needs: r.Needs,
@@ -46,7 +47,7 @@ func requestEvent(r Request) RequestEvent {
 		data.Operation = recorded(r.Operation.Text)
 	}
 	if len(r.Needs) > 0 { // nobody signs the others
-		data.Digest = r.Digest()
+		data.Digest, data.Asked = r.Digest(), b.Configuration().asked(r)
 	}
 	return data
 }

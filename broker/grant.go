@@ -165,6 +165,8 @@ func (b *Broker) verifyApproval(r Reader, cfg *Configuration, shown Request, app
 		return Errorf(CodeDenied, "the statement is not about this request")
 	case !within(shown.Effective(), approval.Items), ttl <= 0, ttl > shown.EffectiveTTL():
 		return Errorf(CodeDenied, "the statement is wider than the request (invariant 5)")
+	case !slices.Equal(s.Typed, cfg.MustType(approval.Items)):
+		return Errorf(CodeDenied, "the reviewer did not type where this deletes")
 	}
 	passkey := Passkey{ID: approval.Passkey}
 	if err := r.Load(&passkey); err != nil {

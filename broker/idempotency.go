@@ -6,12 +6,20 @@ import (
 	"time"
 )
 
-// orEarlier gives the request that was quicker with the same Idempotency-Key, if that is what err says.
+// orEarlier gives the request that was quicker with the same Idempotency-Key, or with the same ask, if that
+// is what err says.
 func (b *Broker) orEarlier(ctx context.Context, request Request, err error) (Request, error) {
-	if !errors.Is(err, errEarlier) {
+	var first Request
+	switch {
+	case errors.Is(err, errSame):
+		same, err := b.foldPending(ctx, request)
+		if err == nil && same == nil {
+			err = Errorf(CodeConflict, "the same was decided a moment ago").WithNext("try again")
+		}
+		return orZero(same), err
+	case !errors.Is(err, errEarlier):
 		return request, err
 	}
-	var first Request
 	err = b.store.View(ctx, func(r Reader) error { return loadEarlier(r, request, &first) })
 	return first, err
 }
@@ -20,6 +28,7 @@ func (b *Broker) orEarlier(ctx context.Context, request Request, err error) (Req
 type idempotency struct {
 	Agent   string    `json:"agent"`
 	Value   string    `json:"value"`
+	Ask     string    `json:"ask,omitempty"` // digest; empty: the request's own
 	Request string    `json:"request"`
 	Expires time.Time `json:"expires"`
 }
@@ -55,7 +64,7 @@ func loadEarlier(r Reader, request Request, first *Request) error {
 	if err := r.Load(first); err != nil {
 		return err
 	}
-	if first.AskDigest != request.AskDigest || first.AgentKey != request.AgentKey {
+	if orElse(key.Ask, first.AskDigest) != request.AskDigest || first.AgentKey != request.AgentKey {
 		return Errorf(CodeConflict, "this Idempotency-Key was used for another request").WithField("idempotency_key").WithNext("use a new key for a new request")
 	}
 	return nil

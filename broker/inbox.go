@@ -1,28 +1,41 @@
 package broker
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
+	"fmt"
 	"slices"
+)
+
+const (
+	inboxShows = 50  // requests
+	inboxReads = 500 // of each environment, past those that others own or this human signed already
 )
 
 // Inbox is everything that waits for one human's signature.
 type Inbox struct {
-	Requests []Request
-	Agents   []Agent  // inert, owned by this human
+	Requests []Request // at most 50: the worst loss first, then what ends soonest
+	Waiting  int       // pending requests of this human's environments, those above included
+	Agents   []Agent   // inert, owned by this human
+	Passkeys []WaitingPasskey
 	Pins     []Pin    // unconfirmed or changed, for operators
 	Invites  []Invite // inert, for operators
 	Freezes  []Freeze // in force, for operators
 }
 
-// Inbox lists what waits for this human.
+// Inbox lists what waits for this human. It reads the requests that it gives and counts the others.
 func (b *Broker) Inbox(ctx context.Context, human string) (Inbox, error) {
 	cfg := b.Configuration()
 	var inbox Inbox
 	err := b.store.View(ctx, func(r Reader) (err error) {
-		if inbox.Requests, err = undecidedBy(r, human); err != nil {
+		if inbox.Requests, inbox.Waiting, err = b.waiting(r, cfg, human); err != nil {
 			return err
 		}
 		if inbox.Agents, err = list[Agent](r, "agent", ""); err != nil {
+			return err
+		}
+		if inbox.Passkeys, err = list[WaitingPasskey](r, "waiting-passkey", "human/"+human); err != nil {
 			return err
 		}
 		if inbox.Pins, err = list[Pin](r, "pin", ""); err != nil {
@@ -34,15 +47,15 @@ func (b *Broker) Inbox(ctx context.Context, human string) (Inbox, error) {
 	if err != nil {
 		return Inbox{}, err
 	}
-	inbox.Requests = slices.DeleteFunc(inbox.Requests, func(q Request) bool { return b.mayDecide(cfg, human, q) != nil })
 	inbox.Agents = slices.DeleteFunc(inbox.Agents, func(a Agent) bool { return a.Owner != human || a.State != AgentInert })
+	inbox.Passkeys = slices.DeleteFunc(inbox.Passkeys, func(w WaitingPasskey) bool { return b.now().After(w.Expires) })
 	operator := cfg.HasRole(human, RoleOperator)
 	inbox.Pins = slices.DeleteFunc(inbox.Pins, func(p Pin) bool {
 		_, configured := cfg.Targets[TargetRef{p.Environment, p.Target}]
 		return !operator || !configured || p.IsConfirmed()
 	})
 	inbox.Invites = slices.DeleteFunc(inbox.Invites, func(i Invite) bool {
-		return !operator || i.State != InviteInert || b.now().After(i.Expires) || slices.Contains(i.Signed, human)
+		return !operator || i.State != InviteInert || b.now().After(i.Expires) || slices.Contains(i.Signed, human) || i.Human == human
 	})
 	if operator {
 		inbox.Freezes, err = b.Freezes(ctx)
@@ -50,21 +63,59 @@ func (b *Broker) Inbox(ctx context.Context, human string) (Inbox, error) {
 	return inbox, err
 }
 
-// undecidedBy lists pending requests that this human has not approved yet.
-func undecidedBy(r Reader, human string) ([]Request, error) {
-	pending, err := list[Request](r, "request", "pending")
-	if err != nil {
-		return nil, err
-	}
-	var left []Request
-	for _, request := range pending {
-		found, err := load(r, &Approval{Request: request.ID, Reviewer: human})
+// waiting gives the requests that this human would decide first, and counts those of the environments that
+// the human reviews.
+func (b *Broker) waiting(r Reader, cfg *Configuration, human string) (first []Request, all int, err error) {
+	ids := map[string]bool{} // those in first, for a request of two environments
+	for _, environment := range cfg.reviewedBy(human) {
+		read, kept := 0, 0
+		err := r.Scan("request", "waiting/"+environment, func(raw []byte) error {
+			if all++; kept == inboxShows || read == inboxReads {
+				return nil
+			}
+			read++
+			var request Request
+			if err := json.Unmarshal(raw, &request); err != nil {
+				return fmt.Errorf("reading request: %w", err)
+			}
+			decides, err := b.waitsForHuman(r, cfg, human, request)
+			if err != nil {
+				return err
+			}
+			if decides && !ids[request.ID] {
+				kept++
+				ids[request.ID] = true
+				first = append(first, request)
+				return nil
+			}
+			all--
+			return nil
+		})
 		if err != nil {
-			return nil, err
-		}
-		if !found {
-			left = append(left, request)
+			return nil, 0, err
 		}
 	}
-	return left, err
+	slices.SortFunc(first, func(a, b Request) int { return cmp.Or(cmp.Compare(a.urgency(), b.urgency()), cmp.Compare(a.ID, b.ID)) })
+	return first[:min(len(first), inboxShows)], all, nil
+}
+
+// waitsForHuman tells whether this human could decide a request and has not yet.
+func (b *Broker) waitsForHuman(r Reader, cfg *Configuration, human string, request Request) (bool, error) {
+	if b.mayDecide(cfg, human, request) != nil {
+		return false, nil
+	}
+	signed, err := load(r, &Approval{Request: request.ID, Reviewer: human})
+	return !signed, err
+}
+
+// reviewedBy lists, sorted, the environments that this human reviews.
+func (c *Configuration) reviewedBy(human string) []string {
+	var names []string
+	for name := range c.Environments {
+		if c.MayReview(human, name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }

@@ -230,6 +230,7 @@ func (b *Broker) ask(ctx context.Context, cfg *Configuration, u use, request Req
 	}
 	now := b.now()
 	request.Created, request.State, request.Deadline = now, RequestPending, now.Add(PendingFor)
+	request.Loss = cfg.loss(request)
 	if err := b.keep(ctx, cfg, &request); err != nil {
 		return err
 	}

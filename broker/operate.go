@@ -46,11 +46,29 @@ func (b *Broker) begin(ctx context.Context) error {
 		if err := b.lastEventOf(tx); err != nil {
 			return err
 		}
+		if err := b.reindex(tx); err != nil {
+			return err
+		}
 		if b.clockBehind() != nil {
 			return nil // an event now would lie about its time; Status tells it
 		}
 		return b.append(tx, EventStarted, "broker", installation.ID, map[string]string{"config": b.Configuration().Hash})
 	})
+}
+
+// reindex saves what waits once more: an older broker knew fewer indexes.
+func (b *Broker) reindex(tx Tx) error {
+	pending, err := list[Request](tx, "request", "pending")
+	if err != nil {
+		return err
+	}
+	for _, request := range pending {
+		request.Loss = b.files.Load().loss(request)
+		if err := tx.Save(&request); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (b *Broker) lastEventOf(r Reader) error {
@@ -79,7 +97,7 @@ func (b *Broker) Reload(ctx context.Context, caller Caller, next *Configuration,
 	if caller.Kind != CallerSocket {
 		return Errorf(CodeForbidden, "only the broker's own user may reload")
 	}
-	was := b.Configuration()
+	was := b.files.Load()
 	err := b.update(ctx, func(tx Tx) error {
 		return b.append(tx, EventReloaded, caller.Actor(), next.Hash, map[string]any{"was": was.Hash, "config": next.Hash, "wider": wider})
 	})
@@ -91,7 +109,7 @@ func (b *Broker) Reload(ctx context.Context, caller Caller, next *Configuration,
 			b.former.Store(target.Binding, target)
 		}
 	}
-	b.configuration.Store(next)
+	b.files.Store(next)
 	b.asked.Clear()
 	return nil
 }
@@ -182,7 +200,7 @@ func (b *Broker) ResetHuman(ctx context.Context, name string) (invite Invite, co
 				return err
 			}
 		}
-		if err := b.void(tx); err != nil {
+		if err := errors.Join(tx.Delete(&Login{Human: name}), b.void(tx)); err != nil {
 			return err
 		}
 		var installation Installation

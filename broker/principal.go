@@ -66,10 +66,13 @@ type Invite struct {
 	Human    string      `json:"human"`
 	CodeHash string      `json:"code_hash"`
 	State    InviteState `json:"state"`
-	Needs    int         `json:"needs"`  // signatures of distinct operators
-	Signed   []string    `json:"signed"` // operators
-	Groups   []string    `json:"groups"` // of the newcomer, when invited
-	By       string      `json:"by"`     // actor
+	Needs    int         `json:"needs"`              // signatures of distinct operators
+	Signed   []string    `json:"signed"`             // operators
+	Groups   []string    `json:"groups"`             // of the newcomer, when invited
+	Replaces bool        `json:"replaces,omitempty"` // the human's passkeys are lost, and go when the new one is made
+	Passkey  *Passkey    `json:"passkey,omitempty"`  // made after single sign-on: there is no code, this key waits
+	Account  string      `json:"account,omitempty"`  // of the single sign-on
+	By       string      `json:"by"`                 // actor
 	Created  time.Time   `json:"created"`
 	Expires  time.Time   `json:"expires"`
 }
@@ -155,10 +158,15 @@ func (a Agent) Digest() string {
 
 // Digest identifies what an operator signs to admit a newcomer.
 func (i Invite) Digest() string {
-	return digest("hourkey/invite/1", struct {
-		Human, CodeHash, State, By string
-		Groups                     []string
-	}{i.Human, i.CodeHash, string(i.State), i.By, i.Groups})
+	key := ""
+	if i.Passkey != nil {
+		key = i.Passkey.Digest()
+	}
+	return digest("hourkey/invite/2", struct {
+		Human, CodeHash, State, By, Account, Passkey string
+		Groups                                       []string
+		Replaces                                     bool
+	}{i.Human, i.CodeHash, string(i.State), i.By, i.Account, key, i.Groups, i.Replaces})
 }
 
 // Digest identifies what an operator signs to lift a freeze.

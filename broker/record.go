@@ -41,6 +41,7 @@ func (b *Broker) wrote(ctx context.Context, err, refused error) error {
 	switch {
 	case err == nil:
 		b.broken.Store(false)
+		b.appended.notify()
 	case refused == nil && ctx.Err() == nil:
 		b.broken.Store(true)
 		b.log.ErrorContext(ctx, "the store refused a write: nothing is issued until it takes one", "error", err)

@@ -32,8 +32,12 @@ type Request struct {
 	Config       string        `json:"config"`            // configuration hash it was decided under
 	Idempotency  string        `json:"idempotency,omitempty"`
 	AskDigest    string        `json:"ask_digest"`
+	Fold         string        `json:"fold,omitempty"`    // digest of the ask without the agent's words: the same while pending is the same request
+	Repeats      int           `json:"repeats,omitempty"` // how often the same came again while it was pending
+	Loss         int           `json:"loss,omitempty"`    // how much can be lost, 0 to 9, to sort by
 	Created      time.Time     `json:"created"`
-	Deadline     time.Time     `json:"deadline"` // pending: for humans; approved: for collecting
+	Decided      time.Time     `json:"decided,omitzero"` // when it ceased to be pending
+	Deadline     time.Time     `json:"deadline"`         // pending: for humans; approved: for collecting
 	Collected    int           `json:"collected"`
 	Operation    *Operation    `json:"operation,omitempty"` // one call through the gateway, instead of a credential
 	Expires      time.Time     `json:"expires,omitzero"`    // of its leases, from the first collect on
@@ -119,11 +123,43 @@ func (r *Request) Meta() Meta {
 	switch r.State {
 	case RequestPending:
 		m.Index = append(m.Index, Entry{Name: "pending"}, Entry{Name: "pending/" + r.Agent}, Entry{Name: "deadline", Order: order(r.Deadline)})
+		for _, need := range r.Needs {
+			m.Index = append(m.Index, Entry{"waiting/" + need.Environment, r.urgency()})
+		}
 	case RequestApproved:
 		m.Index = append(m.Index, Entry{Name: "deadline", Order: order(r.Deadline)})
-	case RequestCollected, RequestDenied, RequestExpired, RequestCancelled:
+	case RequestDenied:
+		m.Index = append(m.Index, Entry{"denied/" + r.Agent, newestFirst(r.Decided)})
+	case RequestCollected, RequestExpired, RequestCancelled:
 	}
 	return m
+}
+
+// urgency sorts what waits: the worst loss first, then what ends soonest.
+func (r *Request) urgency() string { return fmt.Sprintf("%d", 9-min(r.Loss, 9)) + order(r.Deadline) }
+
+// loss estimates how much a request could cost, 0 to 9: deletes in protected environments most, then power
+// there, then the same elsewhere, then writes.
+func (c *Configuration) loss(r Request) int {
+	most := 0
+	for _, item := range r.Effective() {
+		actions := AllActions(item.Description.Scopes)
+		for _, name := range item.environments() {
+			e, known := c.Environments[name]
+			weight := map[bool]int{true: 1, false: 0}[!known || e.Protected]
+			switch {
+			case actions.Has(Delete):
+				most = max(most, 6+3*weight)
+			case actions.Has(Admin):
+				most = max(most, 5+3*weight)
+			case actions.Has(Write):
+				most = max(most, 3+weight)
+			default:
+				most = max(most, 1+weight)
+			}
+		}
+	}
+	return most
 }
 
 // progress is what changes of a stored Request once it is approved: enough to see whether somebody else

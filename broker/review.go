@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 )
@@ -17,6 +18,7 @@ type Intent struct {
 	Subject string
 	Digest  string
 	Narrow  *Narrowing // ActApprove only; nil: as it stands
+	Typed   []string   // ActApprove only: names of protected environments, where the approval lets delete
 }
 
 // Prepare makes the statement that the human will sign, and the nonce that Sign consumes.
@@ -42,9 +44,24 @@ func (b *Broker) Prepare(ctx context.Context, human string, intent Intent) (*Cer
 		if ceremony.Items, err = b.narrow(ctx, &request, &ceremony.Statement, intent.Narrow); err != nil {
 			return nil, err
 		}
+		if ceremony.Statement.Typed, err = b.typed(intent.Typed, ceremony.Items); err != nil {
+			return nil, err
+		}
 	}
 	ceremony.Statement.Expires = ceremony.Expires.Format(time.RFC3339Nano)
 	return ceremony, b.update(ctx, func(tx Tx) error { return tx.Save(ceremony) })
+}
+
+// typed checks that the human wrote out where this lets something be deleted for good.
+func (b *Broker) typed(names []string, items []Item) ([]string, error) {
+	must := b.Configuration().MustType(items)
+	for _, name := range must {
+		if !slices.Contains(names, name) {
+			return nil, Errorf(CodeInvalid, "type the name of the environment: %s", name).WithField("typed").
+				WithNext("this lets something be deleted in %s, which is protected", name)
+		}
+	}
+	return must, nil
 }
 
 func changedSince() error {
@@ -105,8 +122,11 @@ func (b *Broker) checkSignature(tx Tx, human string, ceremony Ceremony, assertio
 	}
 	passkey := &Passkey{ID: assertion.CredentialID}
 	found, err := load(tx, passkey)
-	if err != nil || !found || passkey.Human != human {
+	switch {
+	case err != nil || !found || passkey.Human != human:
 		return nil, Errorf(CodeForbidden, "this is not one of your passkeys").Because(err)
+	case was.Act == ActRemovePasskey && passkey.ID == was.Subject:
+		return nil, Errorf(CodeForbidden, "another passkey must sign this: the one that goes cannot")
 	}
 	counter, err := b.verifyAssertion(*passkey, ceremony, assertion, b.now())
 	if err != nil {
@@ -144,6 +164,10 @@ func (b *Broker) carryOut(tx Tx, ceremony Ceremony, assertion Assertion) error {
 		return b.admitHuman(tx, signed)
 	case ActConfirmTarget:
 		return b.confirm(tx, signed)
+	case ActAddPasskey:
+		return b.addPasskey(tx, signed)
+	case ActRemovePasskey:
+		return b.removePasskey(tx, signed)
 	case ActLiftFreeze:
 		freeze := Freeze{}
 		if signed.Statement.Subject == string(FreezeAll) {
@@ -179,11 +203,12 @@ func (b *Broker) approve(tx Tx, approval Approval) error {
 	kind := EventRequestReviewed
 	if missing := b.Configuration().missing(request, append(approvals, approval)); len(missing) == 0 {
 		kind, request.State, request.Deadline = EventRequestApproved, RequestApproved, b.now().Add(CollectFor)
+		request.Decided = b.now()
 	}
 	if err := errors.Join(tx.Save(&approval), tx.Save(&request)); err != nil {
 		return err
 	}
-	data := requestEvent(request)
+	data := b.requestEvent(request)
 	data.Approval, data.Seconds = &approval, b.now().Sub(request.Created).Seconds()
 	return b.append(tx, kind, "human:"+approval.Reviewer, request.ID, data)
 }
@@ -213,16 +238,24 @@ func (b *Broker) Reject(ctx context.Context, human, id, digest, words string) er
 		if err != nil || !found {
 			return errors.Join(err, noRequest(id))
 		}
-		if human != request.Owner || request.State != RequestPending { // an owner may always stop the own agent
-			if err := b.mayDecide(b.Configuration(), human, request); err != nil {
-				return err
-			}
-		}
-		if digest != request.Digest() {
-			return changedSince()
+		if err := b.mayReject(human, digest, request); err != nil {
+			return err
 		}
 		return b.close(tx, request, RequestDenied, EventRequestRejected, "human:"+human, words)
 	})
 	b.changed.notify()
 	return err
+}
+
+// mayReject refuses whoever may not deny this request as it was shown. An owner may always stop the own agent.
+func (b *Broker) mayReject(human, digest string, request Request) error {
+	if human != request.Owner || request.State != RequestPending {
+		if err := b.mayDecide(b.Configuration(), human, request); err != nil {
+			return err
+		}
+	}
+	if digest != request.Digest() {
+		return changedSince()
+	}
+	return nil
 }

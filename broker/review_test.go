@@ -12,7 +12,14 @@ import (
 
 func pendingDelete(w *brokertest.World) (broker.Request, broker.Intent) {
 	w.Helper()
-	request := w.MustAsk("staging", "db:public.*:delete")
+	another := time.Duration(w.Events(broker.EventRequestSubmitted)) * time.Second // the very same would fold into the one that waits
+	request, err := w.Submit(w.Context(), broker.Ask{
+		Agent: w.Agent.Name, AgentKey: w.Agent.Key, Task: "fix", Environments: []string{"staging"},
+		Scopes: []broker.Scope{w.Scope("db:public.*:delete")}, TTL: 30*time.Minute - another,
+	})
+	if err != nil {
+		w.Fatal(err)
+	}
 	return request, broker.Intent{Act: broker.ActApprove, Subject: request.ID, Digest: request.Digest()}
 }
 

@@ -48,26 +48,77 @@ func (c *Configuration) settle(request *Request) error {
 		return nil
 	}
 	request.Decision.Outcome = Escalate
+	if n := request.shown(); n > maxShown {
+		return Errorf(CodeDenied, "a human would have to read %d bytes to approve this, and nobody could: at most %d", n, maxShown).
+			WithNext("ask for less at once")
+	}
 	return c.enoughReviewers(*request)
+}
+
+// maxShown bounds what a human can be asked to read: what cannot be shown in full is not approved.
+const maxShown = 256 << 10
+
+// shown is how many bytes of others' text the page of a request has.
+func (r Request) shown() int {
+	n := len(r.Reason)
+	if r.Operation != nil {
+		n += len(r.Operation.Text)
+	}
+	for _, item := range r.Effective() {
+		d := item.Description
+		for _, list := range [][]string{Texts(d.Scopes), d.Native, d.Elsewhere, d.Reaches} {
+			for _, text := range list {
+				n += len(text)
+			}
+		}
+		for _, fact := range item.Facts {
+			n += len(fact.About) + len(fact.Text)
+		}
+	}
+	return n
 }
 
 // enoughReviewers refuses at once what could only wait for nobody.
 func (c *Configuration) enoughReviewers(request Request) error {
 	for _, need := range request.Needs {
-		eligible := map[string]bool{} // human → counts
-		for _, humans := range c.Groups {
-			for _, human := range humans {
-				if c.counts(human, request.Owner, need.Environment) {
-					eligible[human] = true
-				}
-			}
-		}
+		eligible := c.eligible(request.Owner, need.Environment)
 		if len(eligible) < need.Humans {
 			return Errorf(CodeDenied, "%s must approve this in %s and only %d may: nobody could let it pass", plural(need.Humans, "human"), need.Environment, len(eligible)).
 				WithNext("ask the operator to name more reviewers for %s (the owner of an agent does not count unless owner_may_approve says so)", need.Environment)
 		}
 	}
 	return nil
+}
+
+// eligible lists, sorted, whose approvals count in an environment, those who must sign on again first included.
+func (c *Configuration) eligible(owner, environment string) []string {
+	all := *c
+	all.Groups = map[string][]string{}
+	for _, groups := range []map[string][]string{c.Groups, c.Away} {
+		for group, humans := range groups {
+			all.Groups[group] = append(slices.Clip(all.Groups[group]), humans...)
+		}
+	}
+	var names []string
+	for _, humans := range all.Groups {
+		for _, human := range humans {
+			if all.counts(human, owner, environment) {
+				names = append(names, human)
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// asked lists, sorted, whose approvals count for a request.
+func (c *Configuration) asked(request Request) []string {
+	var names []string
+	for _, need := range request.Needs {
+		names = append(names, c.eligible(request.Owner, need.Environment)...)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // counts tells whether an approval by human counts in an environment for an agent of owner.

@@ -18,6 +18,8 @@ const (
 	ActAdmitHuman    Act = "admit-human"    // by an operator
 	ActConfirmTarget Act = "confirm-target" // by an operator
 	ActLiftFreeze    Act = "lift-freeze"    // by an operator
+	ActAddPasskey    Act = "add-passkey"    // by a passkey of the same human
+	ActRemovePasskey Act = "remove-passkey" // by another passkey of the same human
 )
 
 // SignFor is how long a statement that was shown may be signed.
@@ -31,10 +33,11 @@ const SignFor = 5 * time.Minute
 // so that anyone with the kept assertion can check offline that this key signed this.
 type Statement struct {
 	Act       Act             `json:"act"`
-	Subject   string          `json:"subject"`        // request id, agent name, human, environment/target, freeze id
-	Digest    string          `json:"subject_digest"` // of the subject as it was shown
-	Says      string          `json:"says"`           // one sentence, as shown
-	Items     []StatementItem `json:"items"`          // for ActApprove: the scope as granted
+	Subject   string          `json:"subject"`         // request id, agent name, human, environment/target, freeze id, passkey id
+	Digest    string          `json:"subject_digest"`  // of the subject as it was shown
+	Says      string          `json:"says"`            // one sentence, as shown
+	Items     []StatementItem `json:"items"`           // for ActApprove: the scope as granted
+	Typed     []string        `json:"typed,omitempty"` // protected environments whose names the reviewer typed, because this lets delete there
 	TTL       int64           `json:"ttl_seconds"`
 	Config    string          `json:"config"`
 	AgentKey  string          `json:"agent_key"`

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -28,6 +29,10 @@ func (b *Broker) stateSubject(r Reader, human string, act Act, subject string) (
 		err = b.stateTarget(r, &s)
 	case ActLiftFreeze:
 		err = b.stateFreeze(r, &s)
+	case ActAddPasskey:
+		err = b.stateAddPasskey(r, &s)
+	case ActRemovePasskey:
+		err = stateRemovePasskey(r, &s)
 	default:
 		err = Errorf(CodeInvalid, "unknown act %q", clip(string(act))).WithField("act")
 	}
@@ -40,9 +45,9 @@ func (b *Broker) stateApproval(r Reader, s *Statement) (Request, error) {
 	if err != nil || !found {
 		return request, errors.Join(err, noRequest(s.Subject))
 	}
-	cfg := b.Configuration()
+	cfg := b.canSign()
 	if err := b.mayDecide(cfg, s.Reviewer, request); err != nil {
-		return request, err
+		return request, b.orSignOn(s.Reviewer, err)
 	}
 	if request.Config != cfg.Hash {
 		return request, stale("the configuration changed since this was asked")
@@ -146,7 +151,7 @@ func (b *Broker) stateInvite(r Reader, s *Statement) error {
 		return Errorf(CodeForbidden, "another operator must sign this invite")
 	}
 	s.Digest = invite.Digest()
-	s.Says = fmt.Sprintf("%s may make a passkey here, as a member of: %s", invite.Human, orElse(strings.Join(invite.Groups, ", "), "no group"))
+	s.Says = invite.says()
 	return nil
 }
 
@@ -195,8 +200,30 @@ func (b *Broker) stateFreeze(r Reader, s *Statement) error {
 }
 
 func (b *Broker) mustBeOperator(human string) error {
-	if !b.Configuration().HasRole(human, RoleOperator) {
-		return Errorf(CodeForbidden, "only an operator may sign this")
+	if !b.canSign().HasRole(human, RoleOperator) {
+		return b.orSignOn(human, Errorf(CodeForbidden, "only an operator may sign this"))
 	}
 	return nil
+}
+
+// orSignOn tells whose single sign-on is too old that another one would help.
+func (b *Broker) orSignOn(human string, refusal error) error {
+	e, ours := errors.AsType[*Error](refusal)
+	if !ours || e.Code != CodeForbidden {
+		return refusal
+	}
+	for _, humans := range b.canSign().Away {
+		if slices.Contains(humans, human) {
+			return e.WithNext("your single sign-on is older than %d hours: sign on again", int(SignedOnFor.Hours()))
+		}
+	}
+	return refusal
+}
+
+// MaySign tells whether this human could prepare that act now: nil, or why not.
+func (b *Broker) MaySign(ctx context.Context, human string, act Act, subject string) error {
+	return b.store.View(ctx, func(r Reader) error {
+		_, _, err := b.stateSubject(r, human, act, subject)
+		return err
+	})
 }

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 	"unicode/utf8"
@@ -34,6 +35,11 @@ func (b *Broker) consider(ctx context.Context, cfg *Configuration, ask Ask) (req
 		return request, agent, false, err
 	}
 	agent, known, err := b.admit(ctx, ask)
+	if err == nil && known == nil {
+		known, err = b.foldPending(ctx, Request{
+			Agent: ask.Agent, AgentKey: ask.AgentKey, Fold: ask.fold(), Config: cfg.Hash, Reason: ask.Reason, Idempotency: ask.Idempotency, AskDigest: ask.digest(),
+		})
+	}
 	if err != nil || known != nil {
 		return orZero(known), agent, known != nil, err
 	}
@@ -47,6 +53,7 @@ func (b *Broker) consider(ctx context.Context, cfg *Configuration, ask Ask) (req
 	request.Created, request.State, request.Deadline = now, RequestApproved, now.Add(CollectFor)
 	if request.Decision.Outcome != Allow {
 		request.State, request.Deadline = RequestPending, now.Add(PendingFor)
+		request.Loss = cfg.loss(request)
 	}
 	return request, agent, false, nil
 }
@@ -146,7 +153,7 @@ func (b *Broker) decide(ctx context.Context, cfg *Configuration, agent Agent, as
 	request := Request{
 		Agent: ask.Agent, AgentKey: ask.AgentKey, Owner: agent.Owner, Task: ask.Task, Environments: ask.Environments,
 		Reason: ask.Reason, TTL: ttl, Decision: Decision{Outcome: Allow}, Config: cfg.Hash,
-		Idempotency: ask.Idempotency, AskDigest: ask.digest(),
+		Idempotency: ask.Idempotency, AskDigest: ask.digest(), Fold: ask.fold(),
 	}
 	for _, item := range resolution.Items {
 		asked := b.evaluate(cfg, agent, ask.Task, item.Environment, item.Target, item.Scopes, false)
@@ -206,7 +213,7 @@ func (b *Broker) keep(ctx context.Context, cfg *Configuration, request *Request)
 // enter gives what lets a new request into the store: all but the record itself, which the caller saves as
 // it then stands. What can be prepared is prepared outside: transactions run one at a time.
 func (b *Broker) enter(cfg *Configuration, request *Request) func(Tx) error {
-	submitted := requestEvent(*request)
+	submitted := b.requestEvent(*request)
 	return func(tx Tx) error {
 		if err := b.mayEnter(tx, cfg, request); err != nil {
 			return err
@@ -232,13 +239,24 @@ func (b *Broker) mayEnter(tx Tx, cfg *Configuration, request *Request) error {
 			return err
 		}
 	}
+	if request.State != RequestPending {
+		return nil
+	}
+	if request.Operation == nil { // an operation's are told apart in once
+		if same, err := pendingSame(tx, *request, b.now()); err != nil || same != nil {
+			return errors.Join(err, errSame)
+		}
+	}
+	if err := b.rested(tx, *request); err != nil {
+		return err
+	}
 	return roomForPending(tx, cfg, *request)
 }
 
 // roomForPending keeps one agent from tiring its reviewers.
 func roomForPending(r Reader, cfg *Configuration, request Request) error {
 	limit := cfg.Limits.PendingPerAgent
-	if request.State != RequestPending || limit <= 0 {
+	if limit <= 0 {
 		return nil
 	}
 	n, err := count(r, "request", "pending/"+request.Agent, limit)

@@ -274,11 +274,14 @@ func (b *Broker) close(tx Tx, was Request, state RequestState, kind EventType, a
 	if now.State != was.State || !now.Deadline.Equal(was.Deadline) {
 		return nil
 	}
+	if now.State == RequestPending {
+		now.Decided = b.now()
+	}
 	now.State, now.Verdict = state, words
 	if err := tx.Save(&now); err != nil {
 		return err
 	}
-	data := requestEvent(now)
+	data := b.requestEvent(now)
 	data.Words, data.Seconds = words, b.now().Sub(now.Created).Seconds()
 	return b.append(tx, kind, actor, now.ID, data)
 }
@@ -293,6 +296,13 @@ func (b *Broker) forget(ctx context.Context) error {
 		}
 		for i := range ceremonies {
 			records = append(records, &ceremonies[i])
+		}
+		waiting, err := expired[WaitingPasskey](r, "waiting-passkey", b.now(), func(w WaitingPasskey) time.Time { return w.Expires })
+		if err != nil {
+			return err
+		}
+		for i := range waiting {
+			records = append(records, &waiting[i])
 		}
 		keys, err := expired[idempotency](r, "idempotency", b.now(), func(i idempotency) time.Time { return i.Expires })
 		for i := range keys {

@@ -59,6 +59,9 @@ func (b *Broker) Await(ctx context.Context, caller Caller, id string) (Request, 
 	}
 }
 
+// Appended gives a channel that is closed when the log may next have grown. Take it before reading the log.
+func (b *Broker) Appended() <-chan struct{} { return b.appended.wait() }
+
 // Requests lists, newest first, at most limit requests that the caller may see.
 func (b *Broker) Requests(ctx context.Context, caller Caller, limit int) ([]Request, error) {
 	index := "recent"

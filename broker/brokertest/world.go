@@ -415,6 +415,16 @@ func (w *World) SubjectDigest(act broker.Act, subject string) (digest string) {
 			err := r.Load(f)
 			digest = f.Digest()
 			return err
+		case broker.ActAddPasskey:
+			p := &broker.WaitingPasskey{Passkey: broker.Passkey{ID: subject}}
+			err := r.Load(p)
+			digest = p.Passkey.Digest()
+			return err
+		case broker.ActRemovePasskey:
+			p := &broker.Passkey{ID: subject}
+			err := r.Load(p)
+			digest = p.Digest()
+			return err
 		}
 		return errors.New("unknown act")
 	})
@@ -432,9 +442,14 @@ func (w *World) SignAs(human string, act broker.Act, subject string) {
 	}
 }
 
-// TrySign is SignAs that gives the error.
+// TrySign is SignAs that gives the error. It types what must be typed, unless the intent says what is.
 func (w *World) TrySign(human string, intent broker.Intent) error {
 	w.Helper()
+	if intent.Act == broker.ActApprove && intent.Typed == nil {
+		if request, err := w.Request(w.Context(), broker.Caller{Kind: broker.CallerSocket}, intent.Subject); err == nil {
+			intent.Typed = w.Configuration().MustType(request.Effective())
+		}
+	}
 	ceremony, err := w.Prepare(w.Context(), human, intent)
 	if err != nil {
 		return err

@@ -25,6 +25,9 @@ type Person struct {
 	Lie  func(*Ceremony)     // changes what is signed, nil for the honest
 	Edit func(*http.Request) // changes each request before it is sent, nil for none
 
+	// Typed are the names of protected environments that this person types when asked to approve a delete.
+	Typed []string
+
 	origin string
 	client *http.Client
 }
@@ -114,7 +117,11 @@ type asked struct {
 // Prepare asks for the statement of an act on a subject whose page showed digest.
 func (p *Person) Prepare(ctx context.Context, act broker.Act, subject, digest string) (Prepared, error) {
 	var asked asked
-	err := p.Post(ctx, "/sign/prepare", map[string]any{"act": act, "subject": subject, "digest": digest}, &asked)
+	body := map[string]any{"act": act, "subject": subject, "digest": digest}
+	if act == broker.ActApprove && len(p.Typed) > 0 {
+		body["typed"] = p.Typed
+	}
+	err := p.Post(ctx, "/sign/prepare", body, &asked)
 	return Prepared{asked.Nonce, asked.Says, asked.Statement, asked.Options.Challenge}, err
 }
 
