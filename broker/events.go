@@ -8,26 +8,27 @@ import (
 
 // RequestEvent is the data of the hourkey.request.* events.
 type RequestEvent struct {
-	Agent        string      `json:"agent"`
-	AgentKey     string      `json:"agent_key"`
-	Owner        string      `json:"owner"`
-	Task         string      `json:"task"`
-	Environments []string    `json:"environments"`
-	Items        []EventItem `json:"items,omitempty"`
-	TTL          string      `json:"ttl,omitempty"`
-	Reason       string      `json:"reason,omitempty"`    // the agent's words
-	Operation    string      `json:"operation,omitempty"` // of a one-off approval; cut as in CallEvent
-	Outcome      Outcome     `json:"outcome,omitempty"`
-	Reasons      []Reason    `json:"reasons,omitempty"`
-	Needs        []Need      `json:"needs,omitempty"`
-	Refusal      string      `json:"refusal,omitempty"`
-	Code         Code        `json:"code,omitempty"`
-	Asked        []string    `json:"asked,omitempty"` // humans whose approval counts
-	Digest       string      `json:"digest,omitempty"`
-	Config       string      `json:"config,omitempty"`
-	Words        string      `json:"words,omitempty"`    // a reviewer's, on a rejection
-	Seconds      float64     `json:"seconds,omitempty"`  // from submit to this
-	Approval     *Approval   `json:"approval,omitempty"` // statement and assertion, for anyone to check
+	Agent        string       `json:"agent"`
+	AgentKey     string       `json:"agent_key"`
+	Owner        string       `json:"owner"`
+	Task         string       `json:"task"`
+	Environments []string     `json:"environments"`
+	Items        []EventItem  `json:"items,omitempty"`
+	TTL          string       `json:"ttl,omitempty"`
+	Reason       string       `json:"reason,omitempty"`    // the agent's words
+	Operation    string       `json:"operation,omitempty"` // of a one-off approval; cut as in CallEvent
+	Outcome      Outcome      `json:"outcome,omitempty"`
+	Reasons      []Reason     `json:"reasons,omitempty"`
+	Needs        []Need       `json:"needs,omitempty"`
+	Refusal      string       `json:"refusal,omitempty"`
+	Code         Code         `json:"code,omitempty"`
+	Asked        []string     `json:"asked,omitempty"` // humans whose approval counts
+	Digest       string       `json:"digest,omitempty"`
+	Config       string       `json:"config,omitempty"`
+	Was          RequestState `json:"was,omitempty"`      // on an end: the state before
+	Words        string       `json:"words,omitempty"`    // a reviewer's, on a rejection
+	Seconds      float64      `json:"seconds,omitempty"`  // from submit to this
+	Approval     *Approval    `json:"approval,omitempty"` // statement and assertion, for anyone to check
 }
 
 // EventItem is one target of a request.

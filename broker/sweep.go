@@ -282,7 +282,7 @@ func (b *Broker) close(tx Tx, was Request, state RequestState, kind EventType, a
 		return err
 	}
 	data := b.requestEvent(now)
-	data.Words, data.Seconds = words, b.now().Sub(now.Created).Seconds()
+	data.Was, data.Words, data.Seconds = was.State, words, b.now().Sub(now.Created).Seconds()
 	return b.append(tx, kind, actor, now.ID, data)
 }
 

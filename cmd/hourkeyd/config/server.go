@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/viper"
 	"go.yaml.in/yaml/v3"
@@ -30,10 +31,21 @@ type Server struct {
 	Keys           string         // the key-encryption key
 	Anchor         string         // outside the data folder, so that a rolled back store is noticed
 
-	Limits broker.Limits
-	Groups map[string][]string      // group → humans
-	Roles  map[broker.Role][]string // role → groups
+	Limits   broker.Limits
+	Sessions Sessions                 // of humans' browsers
+	Groups   map[string][]string      // group → humans
+	Roles    map[broker.Role][]string // role → groups
 }
+
+// Sessions is how long a browser stays signed in.
+type Sessions struct{ Idle, Life time.Duration }
+
+// The most that these settings may say.
+const (
+	maxSessionIdle = 4 * time.Hour
+	maxSessionLife = 24 * time.Hour
+	maxPasskeyWait = 14 * 24 * time.Hour
+)
 
 // The scalar settings and their defaults. HOURKEY_ and the name in capitals, with dots as underscores,
 // overrides each: HOURKEY_LISTEN, HOURKEY_TLS_CERT.
@@ -41,6 +53,7 @@ var defaults = map[string]string{
 	"listen": "127.0.0.1:8750", "origin": "", "tls.cert": "", "tls.key": "", "trusted_proxies": "",
 	"data": "data", "keys": "keys/kek", "anchor": "keys/anchor",
 	"limits.pending_per_agent": "20", "limits.leases_per_agent": "64",
+	"passkeys.wait": "24h", "sessions.idle": "30m", "sessions.life": "12h",
 }
 
 // DecodeServer reads hourkey.yaml, which stands at path, and the overrides of the environment.
@@ -79,6 +92,12 @@ func (s *Server) decode(d document) error {
 				"pending_per_agent": d.number(&number, "limits.pending_per_agent"),
 				"leases_per_agent":  d.number(&number, "limits.leases_per_agent"),
 			})
+		},
+		"passkeys": func(value *yaml.Node) error {
+			return d.fields(value, map[string]field{"wait": d.text(&text, "passkeys.wait")})
+		},
+		"sessions": func(value *yaml.Node) error {
+			return d.fields(value, map[string]field{"idle": d.text(&text, "sessions.idle"), "life": d.text(&text, "sessions.life")})
 		},
 		"groups": func(value *yaml.Node) error { return s.groups(d, value) },
 		"roles":  func(value *yaml.Node) error { return s.roles(d, value) },
@@ -148,6 +167,20 @@ func (s *Server) apply(v *viper.Viper, file string) error {
 			return wrong(name, "expected a number from 1 to 10000")
 		}
 		*into = n
+	}
+	for name, span := range map[string]struct {
+		into        *time.Duration
+		least, most time.Duration
+	}{
+		"passkeys.wait": {&s.Limits.PasskeyWait, 0, maxPasskeyWait},
+		"sessions.idle": {&s.Sessions.Idle, time.Minute, maxSessionIdle},
+		"sessions.life": {&s.Sessions.Life, time.Minute, maxSessionLife},
+	} {
+		d, err := time.ParseDuration(v.GetString(name))
+		if err != nil || d < span.least || d > span.most {
+			return wrong(name, "expected a time from %s to %s, like 30m or 12h", span.least, span.most)
+		}
+		*span.into = d
 	}
 	for _, text := range proxies(v.Get("trusted_proxies")) {
 		prefix, err := prefixOf(text)

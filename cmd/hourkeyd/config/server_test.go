@@ -3,6 +3,7 @@ package config
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -20,8 +21,9 @@ func TestServerDefaults(t *testing.T) {
 	want := Server{
 		File: "/conf/hourkey.yaml", Dir: "/conf", Listen: "127.0.0.1:8750", Origin: "http://localhost:8750",
 		Data: "/conf/data", Keys: "/conf/keys/kek", Anchor: "/conf/keys/anchor",
-		Limits: broker.Limits{PendingPerAgent: 20, LeasesPerAgent: 64},
-		Groups: map[string][]string{"humans": {"alice"}},
+		Limits:   broker.Limits{PendingPerAgent: 20, LeasesPerAgent: 64, PasskeyWait: 24 * time.Hour},
+		Sessions: Sessions{Idle: 30 * time.Minute, Life: 12 * time.Hour},
+		Groups:   map[string][]string{"humans": {"alice"}},
 	}
 	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
 		t.Error(diff)
@@ -37,6 +39,8 @@ trusted_proxies: [10.0.0.5, "10.1.0.0/16"]
 data: /var/lib/hourkey
 keys: /etc/hourkey/kek
 limits: {pending_per_agent: 5, leases_per_agent: 7}
+passkeys: {wait: 1h}
+sessions: {idle: 10m, life: 8h}
 roles: {operator: [admins], reviewer: [admins]}
 groups: {admins: [alice, bob]}
 `)
@@ -48,12 +52,21 @@ groups: {admins: [alice, bob]}
 		TLSCert: "/conf/tls/cert.pem", TLSKey: "/etc/ssl/key.pem",
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.5/32"), netip.MustParsePrefix("10.1.0.0/16")},
 		Data:           "/var/lib/hourkey", Keys: "/etc/hourkey/kek", Anchor: "/conf/keys/anchor",
-		Limits: broker.Limits{PendingPerAgent: 5, LeasesPerAgent: 7},
-		Groups: map[string][]string{"admins": {"alice", "bob"}},
-		Roles:  map[broker.Role][]string{broker.RoleOperator: {"admins"}, broker.RoleReviewer: {"admins"}},
+		Limits:   broker.Limits{PendingPerAgent: 5, LeasesPerAgent: 7, PasskeyWait: time.Hour},
+		Sessions: Sessions{Idle: 10 * time.Minute, Life: 8 * time.Hour},
+		Groups:   map[string][]string{"admins": {"alice", "bob"}},
+		Roles:    map[broker.Role][]string{broker.RoleOperator: {"admins"}, broker.RoleReviewer: {"admins"}},
 	}
 	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestTimesThatAreNone(t *testing.T) {
+	for _, text := range []string{"passkeys: {wait: -1h}", "passkeys: {wait: 400h}", "sessions: {idle: 0s}", "sessions: {life: 25h}", "sessions: {idle: soon}", "passkeys: {wayt: 1h}"} {
+		if _, err := server(text + "\n"); broker.CodeOf(err) != broker.CodeInvalid {
+			t.Errorf("%s: %v", text, err)
+		}
 	}
 }
 

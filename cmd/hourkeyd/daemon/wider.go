@@ -44,6 +44,9 @@ func wider(former, next *Built) []string {
 	if next.Limits.PendingPerAgent > former.Limits.PendingPerAgent {
 		say("an agent may have %d requests pending instead of %d", next.Limits.PendingPerAgent, former.Limits.PendingPerAgent)
 	}
+	if next.Limits.PasskeyWait < former.Limits.PasskeyWait {
+		say("a further passkey may sign after %s instead of %s", next.Limits.PasskeyWait, former.Limits.PasskeyWait)
+	}
 	return list
 }
 
