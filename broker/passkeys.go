@@ -104,8 +104,10 @@ func unknownPasskey(tx Tx, id string) error {
 	return nil
 }
 
+// passkeyEvent is what the log tells of a passkey: with its public key, so that whoever has only the log can
+// check what it signed.
 func passkeyEvent(p Passkey) map[string]any {
-	data := map[string]any{"passkey": p.ID, "name": p.Name}
+	data := map[string]any{"passkey": p.ID, "name": p.Name, "credential": p.Credential}
 	if !p.UsableFrom.IsZero() {
 		data["usable_from"] = p.UsableFrom
 	}
