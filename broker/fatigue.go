@@ -54,12 +54,12 @@ func (b *Broker) foldPending(ctx context.Context, next Request) (*Request, error
 }
 
 func pendingSame(r Reader, next Request, now time.Time) (same *Request, err error) {
-	err = r.Scan("request", "pending/"+next.Agent, func(raw []byte) error {
+	err = r.Scan("request", next.foldIndex(), func(raw []byte) error {
 		var was Request
 		if err := json.Unmarshal(raw, &was); err != nil {
 			return fmt.Errorf("reading request: %w", err)
 		}
-		if was.Operation == nil && was.Fold == next.Fold && was.AgentKey == next.AgentKey && was.Config == next.Config && now.Before(was.Deadline) {
+		if was.AgentKey == next.AgentKey && was.Config == next.Config && now.Before(was.Deadline) {
 			same = &was
 			return ErrStop
 		}

@@ -126,6 +126,9 @@ func (r *Request) Meta() Meta {
 		for _, need := range r.Needs {
 			m.Index = append(m.Index, Entry{"waiting/" + need.Environment, r.urgency()})
 		}
+		if r.Operation == nil {
+			m.Index = append(m.Index, Entry{Name: r.foldIndex()})
+		}
 	case RequestApproved:
 		m.Index = append(m.Index, Entry{Name: "deadline", Order: order(r.Deadline)})
 	case RequestDenied:
@@ -134,6 +137,9 @@ func (r *Request) Meta() Meta {
 	}
 	return m
 }
+
+// foldIndex holds what waits for the same ask of the same agent.
+func (r *Request) foldIndex() string { return "fold/" + r.Agent + "/" + r.Fold }
 
 // urgency sorts what waits: the worst loss first, then what ends soonest.
 func (r *Request) urgency() string { return fmt.Sprintf("%d", 9-min(r.Loss, 9)) + order(r.Deadline) }
