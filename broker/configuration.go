@@ -13,11 +13,18 @@ type Configuration struct {
 	Hash         string                 // over tasks, guardrails, environments, groups and roles (invariant 12)
 	Environments map[string]Environment // name → environment
 	Groups       map[string][]string    // group → humans
+	SignOn       *SignOn                // nil: there is no single sign-on, and what it once brought counts for nothing
 	Away         map[string][]string    // group → humans whose single sign-on is too old: they count once they sign on again
 	Roles        map[Role][]string      // role → groups
 	Policy       Policy
 	Targets      map[TargetRef]Target // → issuer
 	Limits       Limits
+}
+
+// SignOn is what of a single sign-on counts.
+type SignOn struct {
+	Issuer string   // of the OpenID provider
+	Groups []string // ours, that it may bring
 }
 
 // TargetRef names a target within its environment.

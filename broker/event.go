@@ -38,8 +38,9 @@ const (
 	EventHumanInvited     EventType = "hourkey.human.invited"
 	EventHumanAdmitted    EventType = "hourkey.human.admitted" // an inert invite was signed
 	EventHumanReset       EventType = "hourkey.human.reset"
-	EventSignedOn         EventType = "hourkey.human.signed_on" // by single sign-on; data: Login
-	EventPasskeyOffered   EventType = "hourkey.passkey.offered" // a new one waits for a signature
+	EventSignedOn         EventType = "hourkey.human.signed_on"       // by single sign-on; data: Login
+	EventSignOnRefused    EventType = "hourkey.human.sign_on_refused" // the account is verified, and may not enter
+	EventPasskeyOffered   EventType = "hourkey.passkey.offered"       // a new one waits for a signature
 	EventPasskeyAdded     EventType = "hourkey.passkey.added"
 	EventPasskeyRemoved   EventType = "hourkey.passkey.removed"
 	EventTargetLearned    EventType = "hourkey.target.learned"

@@ -20,10 +20,11 @@ const (
 
 // Account is who a single sign-on says somebody is, verified, in our words.
 type Account struct {
-	Issuer, Subject string   // OpenID Connect core, section 2: together they name the account for good
-	Email           string   // verified
-	Name            string   // of the human, as the configuration derives it
-	Groups          []string // ours, mapped
+	Issuer  string   `json:"issuer"` // OpenID Connect core, section 2: with Subject it names the account for good
+	Subject string   `json:"subject"`
+	Email   string   `json:"email"`  // verified
+	Name    string   `json:"name"`   // of the human, as the configuration derives it
+	Groups  []string `json:"groups"` // ours, mapped
 }
 
 // Login ties a human to one account of a single sign-on and keeps the groups that it last brought.
@@ -58,9 +59,14 @@ func (b *Broker) SignedOn(ctx context.Context, account Account, linking string) 
 	if _, err := io.ReadFull(b.random, handle); err != nil {
 		return Login{}, fmt.Errorf("reading random bytes: %w", err)
 	}
+	var refusal error
 	err = b.update(ctx, func(tx Tx) error {
-		if login, err = bind(tx, account, linking, Human{Name: account.Name, Handle: handle, Created: b.now()}); err != nil {
-			return err
+		login, refusal = bind(tx, account, linking, Human{Name: account.Name, Handle: handle, Created: b.now()})
+		if _, ours := errors.AsType[*Error](refusal); ours {
+			return b.append(tx, EventSignOnRefused, "human:"+account.Name, account.Name, refusedSignOn{account, messageOf(refusal)})
+		}
+		if refusal != nil {
+			return refusal
 		}
 		login.Email, login.Groups, login.At = account.Email, account.Groups, b.now()
 		if login.First.IsZero() {
@@ -71,16 +77,26 @@ func (b *Broker) SignedOn(ctx context.Context, account Account, linking string) 
 		}
 		return b.append(tx, EventSignedOn, "human:"+login.Human, login.Human, login)
 	})
-	if err != nil {
+	if err = errors.Join(err, refusal); err != nil {
 		return Login{}, err
 	}
 	if err := b.readLogins(ctx); err != nil {
 		return Login{}, err
 	}
 	if len(login.Groups) == 0 {
-		return login, Errorf(CodeForbidden, "none of your groups is let in here").WithNext("ask an operator which group you should be in")
+		return login, noGroup()
 	}
 	return login, nil
+}
+
+func noGroup() *Error {
+	return Errorf(CodeForbidden, "none of your groups is let in here").WithNext("ask an operator which group you should be in")
+}
+
+// refusedSignOn is the data of EventSignOnRefused.
+type refusedSignOn struct {
+	Account Account `json:"account"`
+	Refusal string  `json:"refusal"`
 }
 
 func (a Account) validate() error {
@@ -107,9 +123,13 @@ func bind(tx Tx, account Account, linking string, newcomer Human) (Login, error)
 		}
 		return known[0], nil
 	}
-	if found, err := load(tx, &Login{Human: account.Name}); err != nil || found {
+	if len(account.Groups) == 0 {
+		return Login{}, noGroup()
+	}
+	// Whoever shows the passkey may move to another account: the provider changed, or was replaced.
+	if found, err := load(tx, &Login{Human: account.Name}); err != nil || found && linking != account.Name {
 		return Login{}, errors.Join(err, Errorf(CodeConflict, "the name %s belongs to another account of the single sign-on", account.Name).
-			WithNext("ask an operator: two people need two names"))
+			WithNext("sign in with your passkey first, then connect this account from your own page; two people need two names"))
 	}
 	found, err := load(tx, &Human{Name: account.Name})
 	switch {
@@ -164,7 +184,7 @@ func (b *Broker) canSign() *Configuration { return b.withLogins(&b.acting, Signe
 
 func (b *Broker) withLogins(kept *atomic.Pointer[merged], valid time.Duration) *Configuration {
 	files, logins := b.files.Load(), b.logins.Load()
-	if logins == nil || len(*logins) == 0 {
+	if logins == nil || len(*logins) == 0 || files.SignOn == nil {
 		return files
 	}
 	now := b.now()
@@ -187,14 +207,14 @@ func merge(files *Configuration, logins *[]Login, valid time.Duration, now time.
 	}
 	add := func(to map[string][]string, login Login) {
 		for _, group := range login.Groups {
-			if !slices.Contains(config.Groups[group], login.Human) {
+			if slices.Contains(files.SignOn.Groups, group) && !slices.Contains(config.Groups[group], login.Human) {
 				to[group] = append(slices.Clip(to[group]), login.Human)
 			}
 		}
 	}
 	for _, login := range *logins {
 		switch age := now.Sub(login.At); {
-		case age < 0 || age >= awayFor:
+		case age < 0 || age >= awayFor || login.Issuer != files.SignOn.Issuer:
 		case age < valid:
 			add(config.Groups, login)
 			m.until = earlier(m.until, login.At.Add(valid))

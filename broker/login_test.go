@@ -56,8 +56,42 @@ func TestSingleSignOnTakesAKnownName(t *testing.T) {
 	}
 	other := account("bob", "team")
 	other.Subject = "another"
-	_, err = w.SignedOn(t.Context(), other, "bob")
+	_, err = w.SignedOn(t.Context(), other, "")
 	w.WantCode(err, broker.CodeConflict)
+	if n := w.Events(broker.EventSignOnRefused); n != 3 {
+		t.Errorf("%d refusals recorded, want 3", n)
+	}
+	if login, err := w.SignedOn(t.Context(), other, "bob"); err != nil || login.Subject != "another" { // moved, with the passkey
+		t.Errorf("%+v, %v", login, err)
+	}
+	_, err = w.SignedOn(t.Context(), account("bob", "team"), "")
+	w.WantCode(err, broker.CodeConflict) // the former account is out
+}
+
+// Somebody of the same company, in no group that is let in, leaves no trace but the refusal.
+func TestSignOnWithoutAGroupMakesNoHuman(t *testing.T) {
+	w := brokertest.NewWorld(t)
+	_, err := w.SignedOn(t.Context(), account("dora"), "")
+	w.WantCode(err, broker.CodeForbidden)
+	if _, err := w.Human(t.Context(), "dora"); broker.CodeOf(err) != broker.CodeNotFound {
+		t.Errorf("a human was made: %v", err)
+	}
+}
+
+// A group that the files do not let single sign-on bring any more counts for nothing from the reload on.
+func TestGroupUnmappedByAReload(t *testing.T) {
+	w := brokertest.NewWorld(t)
+	mustSignOn(w, "dora", "team")
+	for what, signOn := range map[string]*broker.SignOn{"off": nil, "no group": {Issuer: "https://login.example"}, "another issuer": {Issuer: "https://other.example", Groups: []string{"team"}}} {
+		next := w.Configuration()
+		next.SignOn = signOn
+		if err := w.Reload(t.Context(), broker.Caller{Kind: broker.CallerSocket}, next, nil); err != nil {
+			t.Fatal(err)
+		}
+		if w.Broker.Configuration().MayReview("dora", "staging") {
+			t.Errorf("%s: dora still reviews", what)
+		}
+	}
 }
 
 func TestAnotherSubjectClaimsTheSameName(t *testing.T) {

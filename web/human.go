@@ -22,6 +22,9 @@ type pages struct {
 	signIns       *authn.Challenges[struct{}]
 	registrations *authn.Challenges[registration]
 	guesses       *limiter // of one-time codes, by address and by name
+	changes       changes  // for the pages that are open
+	streams       seats    // of such pages
+	exports       seats    // of the log
 }
 
 // visit is one request for a page.
@@ -29,6 +32,7 @@ type visit struct {
 	*call
 	session authn.Session // zero where nobody is signed in
 	human   string        // of the session
+	height  uint64        // of the log, before anything was read for the page
 }
 
 func (v *visit) asHuman() broker.Caller {
@@ -53,12 +57,36 @@ func pageTable() []pageRoute {
 		{"GET", "/sign-in", false, noBody, (*pages).signInForm},
 		{"POST", "/sign-in/prepare", false, jsonBody, (*pages).prepareSignIn},
 		{"POST", "/sign-in", false, jsonBody, (*pages).signIn},
+		{"POST", "/sign-in/sso", false, formBody, (*pages).beginSignOn},
+		{"GET", authn.PathSignOnCallback, false, noBody, (*pages).finishSignOn},
 
 		{"POST", "/sign-out", true, formBody, (*pages).signOut},
+		{"GET", pathNewPasskey, true, noBody, (*pages).newPasskey},
+		{"POST", "/me/passkeys/prepare", true, jsonBody, (*pages).preparePasskey},
+		{"POST", "/me/passkeys", true, jsonBody, (*pages).makePasskey},
 		{"GET", "/", true, noBody, (*pages).inbox},
+		{"GET", "/requests", true, noBody, (*pages).requestsPage},
 		{"GET", "/requests/:id", true, noBody, (*pages).requestPage},
 		{"POST", "/requests/:id/deny", true, formBody, (*pages).deny},
+		{"GET", "/leases", true, noBody, (*pages).leasesPage},
+		{"GET", "/leases/:id/end", true, noBody, (*pages).endLeasePage},
+		{"POST", "/leases/:id/end", true, formBody, (*pages).endLease},
+		{"GET", "/agents", true, noBody, (*pages).agentsPage},
+		{"POST", "/agents", true, formBody, (*pages).addAgent},
 		{"GET", "/agents/*name", true, noBody, (*pages).agentPage},
+		{"POST", "/agents/*name", true, formBody, (*pages).changeAgent},
+		{"GET", "/environments", true, noBody, (*pages).environmentsPage},
+		{"GET", "/tasks", true, noBody, (*pages).tasksPage},
+		{"GET", "/audit", true, noBody, (*pages).auditPage},
+		{"POST", "/audit/export", true, formBody, (*pages).exportLog},
+		{"GET", "/me", true, noBody, (*pages).mePage},
+		{"POST", "/me/passkeys/rename", true, formBody, (*pages).renamePasskey},
+		{"POST", "/me/sessions/end", true, formBody, (*pages).endSession},
+		{"POST", "/me/sessions/end-others", true, formBody, (*pages).endOtherSessions},
+		{"GET", "/people", true, noBody, (*pages).peoplePage},
+		{"POST", "/people", true, formBody, (*pages).invitePerson},
+		{"GET", "/people/:name/invite", true, noBody, (*pages).invitePersonPage},
+		{"GET", "/live", false, noBody, (*pages).live}, // finds the session by itself: a page left open is no use of it
 		{"GET", "/targets/:environment/:target", true, noBody, (*pages).targetPage},
 		{"GET", "/humans/:name", true, noBody, (*pages).humanPage},
 		{"GET", "/freezes/*id", true, noBody, (*pages).freezePage},
@@ -82,6 +110,7 @@ func (s *Server) humanRoutes(group *gin.RouterGroup) {
 		signIns:       authn.NewChallenges[struct{}](s.now),
 		registrations: authn.NewChallenges[registration](s.now),
 		guesses:       newLimiter(rate.Every(guessEvery), guessBurst, s.limits.Remembered, s.now),
+		streams:       seats{each: streamsOfOne, all: streamsOfAll}, exports: seats{each: 1, all: exportsOfAll},
 	}
 	for _, line := range pageTable() {
 		group.Handle(line.method, line.path, func(g *gin.Context) { p.run(g, line) })
@@ -155,6 +184,9 @@ func (p *pages) recognise(v *visit) error {
 	}
 	v.session, v.human, v.caller = session, session.Human, broker.Caller{Kind: broker.CallerHuman, Name: session.Human}
 	v.kinds = kinds(p.broker.Configuration(), session.Human)
+	if v.height, err = p.height(v.ctx()); err != nil {
+		return err
+	}
 	if err := p.limited(v.call, p.callers, v.caller.Actor()); err != nil {
 		return err
 	}
@@ -184,7 +216,7 @@ func (p *pages) show(v *visit, status int, name ui.Name, title string, view any)
 	if err != nil {
 		return err
 	}
-	return p.render(v, status, name, ui.Frame{Title: title, Human: v.human, Notices: notices, View: view})
+	return p.render(v, status, name, ui.Frame{Title: title, Human: v.human, Nav: navigation(v), Notices: notices, Live: follows(v, name, p.now()), View: view})
 }
 
 func (p *pages) render(v *visit, status int, name ui.Name, frame ui.Frame) error {
@@ -225,7 +257,7 @@ func (p *pages) showProblem(v *visit, told *broker.Error, kind kindOfProblem) er
 	if err != nil { // perhaps the very error that is shown: the page comes out with what notices there are
 		p.logFailure(v.call, told, kind.status, err)
 	}
-	return p.render(v, kind.status, ui.PageProblem, ui.Frame{Title: kind.title, Human: v.human, Notices: notices, View: problem})
+	return p.render(v, kind.status, ui.PageProblem, ui.Frame{Title: kind.title, Human: v.human, Nav: navigation(v), Notices: notices, View: problem})
 }
 
 // redirect sends a human on after a POST, with GET.

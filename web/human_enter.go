@@ -148,7 +148,7 @@ func (p *pages) signInForm(v *visit) error { return p.wayIn(v, http.StatusOK) }
 // that site cannot act for the human; going on from here brings it.
 func (p *pages) wayIn(v *visit, status int) error {
 	site := v.request.Header.Get("Sec-Fetch-Site")
-	view := ui.SignIn{FromElsewhere: status == http.StatusUnauthorized && (site == "cross-site" || site == "same-site"), Path: v.request.URL.EscapedPath()}
+	view := ui.SignIn{FromElsewhere: status == http.StatusUnauthorized && (site == "cross-site" || site == "same-site"), Path: v.request.URL.EscapedPath(), SingleSignOn: p.signOn.IsOn()}
 	return p.show(v, status, ui.PageSignIn, "Sign in", view)
 }
 
@@ -188,17 +188,27 @@ func (p *pages) signIn(v *visit) error {
 }
 
 func (p *pages) startSession(v *visit, human, passkey string) error {
-	if former, err := p.sessions.Find(v.request); err == nil {
-		if err := p.sessions.End(v.ctx(), former); err != nil {
-			return err
-		}
+	former, _ := p.sessions.Find(v.request) // whoever it was: it ends now
+	if err := p.openSession(v, former, authn.Session{Human: human, Via: authn.ViaPasskey, Passkey: passkey}); err != nil {
+		return err
 	}
-	cookie, err := p.sessions.Start(v.ctx(), human, passkey)
+	next, err := p.firstStop(v, human)
 	if err != nil {
 		return err
 	}
-	http.SetCookie(v.writer, cookie)
-	return v.answer(http.StatusOK, goesOn{"/"})
+	return v.answer(http.StatusOK, goesOn{next})
+}
+
+// firstStop is where somebody who just came goes on: to the one request that waits, else to the inbox.
+func (p *pages) firstStop(v *visit, human string) (string, error) {
+	inbox, err := p.broker.Inbox(v.ctx(), human)
+	if err != nil {
+		return "", err
+	}
+	if inbox.Waiting == 1 && len(inbox.Requests) == 1 && len(inbox.Freezes) == 0 && len(inbox.Pins) == 0 {
+		return ui.RequestPath(inbox.Requests[0].ID), nil
+	}
+	return "/", nil
 }
 
 // signOut ends the session here and in the browser, whichever of the two still can.

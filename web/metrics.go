@@ -56,6 +56,7 @@ type follower struct {
 
 	requests, issued, ended *prometheus.CounterVec
 	secondsToEnd            prometheus.Histogram
+	secondsToDecide         *prometheus.HistogramVec
 	leases, stuck, pending  *prometheus.Desc
 	frozen, events, up      *prometheus.Desc
 
@@ -82,6 +83,10 @@ func (f *follower) define() {
 	f.secondsToEnd = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "hourkey_lease_end_seconds", Help: "From the order to end a lease to its verified end.", Buckets: []float64{.001, .01, .05, .1, .5, 1, 5, 30, 60, 300, 3600},
 	})
+	f.secondsToDecide = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "hourkey_decision_seconds", Help: "From a request to what humans, or the clock, made of it, by agent, by the rule that asked for humans, and by verdict. An agent that is approved within seconds is not read.",
+		Buckets: []float64{2, 5, 15, 30, 60, 300, 900, 1800, 3600},
+	}, []string{"agent", "rule", "verdict"})
 	f.leases = prometheus.NewDesc("hourkey_leases", "Open leases now, by state.", []string{"state"}, nil)
 	f.stuck = prometheus.NewDesc("hourkey_leases_stuck", "Leases that could not be ended and are being retried, now. Alarm on more than 0.", nil, nil)
 	f.pending = prometheus.NewDesc("hourkey_requests_pending", "Requests that wait for humans, now.", nil, nil)
@@ -90,9 +95,14 @@ func (f *follower) define() {
 	f.up = prometheus.NewDesc("hourkey_store_writable", "1 when the store took the last write.", nil, nil)
 }
 
+// counters are what grows with the log.
+func (f *follower) counters() []prometheus.Collector {
+	return []prometheus.Collector{f.requests, f.issued, f.ended, f.secondsToEnd, f.secondsToDecide}
+}
+
 // Describe is prometheus.Collector's.
 func (f *follower) Describe(to chan<- *prometheus.Desc) {
-	for _, c := range []prometheus.Collector{f.requests, f.issued, f.ended, f.secondsToEnd} {
+	for _, c := range f.counters() {
 		c.Describe(to)
 	}
 	for _, d := range []*prometheus.Desc{f.leases, f.stuck, f.pending, f.frozen, f.events, f.up} {
@@ -108,7 +118,7 @@ func (f *follower) Collect(to chan<- prometheus.Metric) {
 		f.log.ErrorContext(ctx, "following the event log for metrics", "error", err)
 		return
 	}
-	for _, c := range []prometheus.Collector{f.requests, f.issued, f.ended, f.secondsToEnd} {
+	for _, c := range f.counters() {
 		c.Collect(to)
 	}
 	status, err := f.broker.Status(ctx)
@@ -164,11 +174,9 @@ func (f *follower) follow(ctx context.Context) error {
 func (f *follower) count(e broker.Event) {
 	switch {
 	case strings.HasPrefix(string(e.Type), "hourkey.request."):
-		var data struct {
-			Outcome broker.Outcome `json:"outcome"`
-		}
+		var data decided
 		_ = json.Unmarshal(e.Data, &data)
-		f.countRequest(e.Type, data.Outcome)
+		f.countRequest(e.Type, data)
 	case strings.HasPrefix(string(e.Type), "hourkey.lease."):
 		var data struct {
 			Environment string       `json:"environment"`
@@ -180,12 +188,44 @@ func (f *follower) count(e broker.Event) {
 	}
 }
 
-func (f *follower) countRequest(kind broker.EventType, outcome broker.Outcome) {
-	switch kind { //nolint:exhaustive // the others are later steps of the same request
+// decided is what the metrics read of a broker.RequestEvent.
+type decided struct {
+	Agent   string              `json:"agent"`
+	Outcome broker.Outcome      `json:"outcome"`
+	Reasons []broker.Reason     `json:"reasons"`
+	Needs   []broker.Need       `json:"needs"`
+	Was     broker.RequestState `json:"was"`
+	Seconds float64             `json:"seconds"`
+}
+
+// rule is the first that asked for humans.
+func (d decided) rule() string {
+	for _, reason := range d.Reasons {
+		if reason.Outcome == broker.Escalate {
+			return reason.Rule
+		}
+	}
+	return ""
+}
+
+func (f *follower) countRequest(kind broker.EventType, data decided) {
+	verdict := ""
+	switch kind { //nolint:exhaustive // the others are steps in between
 	case broker.EventRequestSubmitted:
-		f.requests.WithLabelValues(string(outcome)).Inc()
+		f.requests.WithLabelValues(string(data.Outcome)).Inc()
 	case broker.EventRequestDenied:
 		f.requests.WithLabelValues(string(broker.Deny)).Inc()
+	case broker.EventRequestApproved:
+		verdict = "approved"
+	case broker.EventRequestRejected:
+		verdict = "denied"
+	case broker.EventRequestExpired:
+		if data.Was == broker.RequestPending {
+			verdict = "expired"
+		}
+	}
+	if verdict != "" && len(data.Needs) > 0 {
+		f.secondsToDecide.WithLabelValues(data.Agent, data.rule(), verdict).Observe(data.Seconds)
 	}
 }
 

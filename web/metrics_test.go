@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -52,6 +53,19 @@ func TestMetricsFollowTheLog(t *testing.T) {
 	if text := x.metrics(); strings.Contains(text, `decision="allow"`) {
 		t.Error("after a restart, old events were counted again")
 	}
+}
+
+// TestTimeToDecideIsCounted by agent, rule and verdict.
+func TestTimeToDecideIsCounted(t *testing.T) {
+	x := newSite(t)
+	request := x.submit(x.agent.token(), `{"task":"fix","environments":["staging"],"scopes":["db:public.orders:delete"]}`)
+	x.Clock.Advance(20 * time.Second)
+	if err := x.Reject(t.Context(), "bob", request.ID, request.Digest, ""); err != nil {
+		t.Fatal(err)
+	}
+	x.submit(x.agent.token(), wish) // nobody had to decide
+	wantLines(t, x.metrics(), `hourkey_decision_seconds_bucket{agent="claude",rule="fix",verdict="denied",le="15"} 0`,
+		`hourkey_decision_seconds_bucket{agent="claude",rule="fix",verdict="denied",le="30"} 1`, `hourkey_decision_seconds_count{agent="claude",rule="fix",verdict="denied"} 1`)
 }
 
 // TestMetricsForStrangers: numbers tell when a broker is watched least.

@@ -21,44 +21,68 @@ func (p *pages) inbox(v *visit) error {
 	if err != nil {
 		return err
 	}
-	return p.show(v, http.StatusOK, ui.PageInbox, "Inbox", ui.InboxOf(inbox, recent, p.now()))
+	return p.show(v, http.StatusOK, ui.PageInbox, "Inbox", ui.InboxOf(inbox, recent, p.broker.Configuration(), p.now()))
 }
 
-// requestPage shows one request. What may be offered is what waits in this human's inbox: the rule is
-// the broker's, and is not repeated here.
+// requestPage shows one request. What may be offered is what the broker would prepare for this human: the
+// rule is the broker's, and is not repeated here.
 func (p *pages) requestPage(v *visit) error {
 	request, err := p.broker.Request(v.ctx(), v.asHuman(), v.param("id"))
 	if err != nil {
 		return err
 	}
-	approvals, err := p.broker.Approvals(v.ctx(), v.asHuman(), request.ID)
+	view, err := p.aboutRequest(v, request)
 	if err != nil {
 		return err
 	}
-	inbox, err := p.broker.Inbox(v.ctx(), v.human)
-	if err != nil {
-		return err
-	}
-	pins, err := p.broker.Pins(v.ctx())
-	if err != nil {
-		return err
-	}
-	view := ui.RequestOf(request, ui.Context{
-		Human: v.human, Decides: slices.ContainsFunc(inbox.Requests, func(r broker.Request) bool { return r.ID == request.ID }),
-		Approvals: approvals, Pins: pins, Configuration: p.broker.Configuration(), Now: p.now(),
-	})
-	return p.show(v, http.StatusOK, ui.PageRequest, "Request of "+request.Agent, view)
+	return p.show(v, http.StatusOK, ui.PageRequest, "Request of "+request.Agent, ui.RequestOf(request, view))
 }
 
-// deny takes no passkey: saying no is meant to be easy. It carries the digest of what was shown.
+// aboutRequest gathers what the page says beside the request itself.
+func (p *pages) aboutRequest(v *visit, request broker.Request) (ui.Context, error) {
+	c := ui.Context{
+		Human: v.human, Configuration: p.broker.Configuration(), Now: p.now(),
+		Decides: p.broker.MaySign(v.ctx(), v.human, broker.ActApprove, request.ID) == nil,
+	}
+	var err error
+	if c.Approvals, err = p.broker.Approvals(v.ctx(), v.asHuman(), request.ID); err != nil {
+		return c, err
+	}
+	if c.Pins, err = p.broker.Pins(v.ctx()); err != nil {
+		return c, err
+	}
+	if c.History, err = p.broker.History(v.ctx(), v.asHuman(), request); err != nil {
+		return c, err
+	}
+	if c.DeniedBy, err = p.deniedBy(v, request); err != nil {
+		return c, err
+	}
+	freezes, err := p.broker.Freezes(v.ctx())
+	at := slices.IndexFunc(freezes, func(f broker.Freeze) bool { return f.Of == broker.FreezeAgent && f.Name == request.Agent })
+	if at >= 0 {
+		c.Frozen = &freezes[at]
+	}
+	return c, err
+}
+
+// deny takes no passkey: saying no is meant to be easy. It carries the digest of what was shown. With
+// freeze=hour the agent is stopped as well.
 func (p *pages) deny(v *visit) error {
-	form, err := v.formOf("digest", "words")
+	form, err := v.formOf("digest", "words", "freeze")
 	if err != nil {
 		return err
 	}
+	reject := p.broker.Reject
+	switch form.Get("freeze") {
+	case "":
+	case "hour":
+		reject = p.broker.RejectAndFreeze
+	default:
+		return broker.Errorf(broker.CodeInvalid, "freeze: expected hour, or nothing").WithField("freeze")
+	}
 	id := v.param("id")
-	if err := p.broker.Reject(v.ctx(), v.human, id, form.Get("digest"), strings.TrimSpace(form.Get("words"))); err != nil {
-		return err
+	if err := reject(v.ctx(), v.human, id, form.Get("digest"), strings.TrimSpace(form.Get("words"))); err != nil {
+		return p.orDecided(v, id, err)
 	}
 	v.redirect(ui.RequestPath(id))
 	return nil
@@ -66,19 +90,6 @@ func (p *pages) deny(v *visit) error {
 
 func notYours(what string) error {
 	return broker.Errorf(broker.CodeNotFound, "there is no such %s, or it is not yours to see", what)
-}
-
-// agentPage is for the agent's owner, operators and auditors.
-func (p *pages) agentPage(v *visit) error {
-	agent, err := p.broker.Agent(v.ctx(), strings.TrimPrefix(v.param("name"), "/"))
-	if broker.CodeOf(err) == broker.CodeNotFound || err == nil && agent.Owner != v.human && v.kinds&(operator|auditor) == 0 {
-		return notYours("agent")
-	}
-	if err != nil {
-		return err
-	}
-	signs := agent.Owner == v.human && agent.State == broker.AgentInert
-	return p.show(v, http.StatusOK, ui.PageSubject, "Agent "+agent.Name, ui.AgentOf(agent, signs))
 }
 
 // targetPage is for operators, auditors, and the reviewers of the environment.

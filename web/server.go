@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -37,6 +38,16 @@ type Config struct {
 	// there is no gateway.
 	Tunnel http.Handler
 
+	// SingleSignOn signs humans in by OpenID Connect, beside passkeys. nil: there is none.
+	SingleSignOn *authn.SingleSignOn
+
+	// Export writes the whole event log, signed, as JSON lines. nil: the pages offer no export.
+	Export func(ctx context.Context, to io.Writer) error
+	// Integrity tells how far the event log is known to be whole; CodeConflict: it is not. nil: the pages do not say.
+	Integrity func(ctx context.Context) (Integrity, error)
+
+	SessionIdle, SessionLife time.Duration // of humans; default and most: authn.SessionIdle, authn.SessionLife
+
 	TrustedProxies []netip.Prefix       // whose X-Forwarded-For is believed
 	MetricsFrom    []netip.Prefix       // who may read /metrics; default: loopback
 	Metrics        *prometheus.Registry // default: a new one
@@ -47,9 +58,11 @@ type Config struct {
 type Server struct {
 	broker   *broker.Broker
 	store    broker.Store
+	written  *watchedStore // the same
 	agents   *authn.Agents
 	sessions *authn.Sessions
 	verifier *authn.Verifier
+	signOn   *authn.SingleSignOn
 	now      func() time.Time
 	log      *slog.Logger
 
@@ -61,6 +74,8 @@ type Server struct {
 	headers     http.Header // on every answer
 	targetKeys  func(ctx context.Context, environment string) (json.RawMessage, error)
 	tunnel      http.Handler
+	export      func(ctx context.Context, to io.Writer) error
+	integrity   func(ctx context.Context) (Integrity, error)
 
 	limits    Limits
 	strangers *limiter // by address, for who is not known yet
@@ -75,6 +90,8 @@ type Server struct {
 	waits   *waits
 	own     *ownUser
 
+	makings *authn.Challenges[making] // of those who make a passkey while they are signed in
+
 	stopping chan struct{} // closed when the server begins to stop, so that nothing waits on
 	stopOnce sync.Once
 }
@@ -88,10 +105,12 @@ func New(config Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	written := watch(config.Store)
 	s := &Server{
-		broker: config.Broker, store: config.Store, verifier: config.Verifier, now: config.Now, log: config.Log,
+		broker: config.Broker, store: written, written: written, verifier: config.Verifier, now: config.Now, log: config.Log,
 		origin: config.Origin, secure: origin.Scheme == "https", hosts: map[string]bool{origin.Host: true},
 		proxies: config.TrustedProxies, metricsFrom: config.MetricsFrom, targetKeys: config.TargetKeys, tunnel: config.Tunnel, limits: config.Limits.orDefault(),
+		export: config.Export, integrity: config.Integrity,
 	}
 	if err := s.build(config, origin); err != nil {
 		return nil, err
@@ -119,7 +138,8 @@ func (s *Server) build(config Config, origin *url.URL) (err error) {
 	if err != nil {
 		return err
 	}
-	s.sessions = authn.NewSessions(s.store, s.now, s.secure)
+	s.sessions = authn.NewSessions(authn.SessionsConfig{Store: s.store, Now: s.now, Secure: s.secure, Idle: config.SessionIdle, Life: config.SessionLife})
+	s.signOn, s.makings = config.SingleSignOn, authn.NewChallenges[making](s.now)
 	s.headers = hardened(s.secure)
 	s.strangers = newLimiter(s.limits.StrangerRate, s.limits.StrangerBurst, s.limits.Remembered, s.now)
 	s.callers = newLimiter(s.limits.CallerRate, s.limits.CallerBurst, s.limits.Remembered, s.now)

@@ -26,10 +26,10 @@ func (s *Server) wireRequest(r broker.Request) api.Request {
 		ID: r.ID, Agent: r.Agent, Owner: r.Owner, Task: r.Task, Environments: r.Environments, State: string(r.State),
 		TTLSeconds: seconds(r.EffectiveTTL()), Outcome: string(r.Decision.Outcome), Reasons: reasons(r.Decision.Reasons),
 		Verdict: r.Verdict, Reason: r.Reason, Created: r.Created, Deadline: r.Deadline, Expires: r.Expires,
-		Collected: r.Collected, Config: r.Config, Items: []api.Item{},
+		Collected: r.Collected, Config: r.Config, Repeats: r.Repeats, Items: []api.Item{}, Taken: taken(r),
 	}
-	if r.State == broker.RequestPending {
-		wire.Page, wire.Digest = s.origin+requestPage+r.ID, r.Digest() // costly, and nobody signs it later
+	if r.State == broker.RequestPending { // costly, and nobody signs it later
+		wire.Page, wire.Digest, wire.Phrase = s.origin+requestPage+r.ID, r.Digest(), r.Phrase()
 	}
 	if o := r.Operation; o != nil {
 		wire.Operation = &api.Operation{Lease: o.Lease, Text: o.Text}
@@ -45,6 +45,45 @@ func (s *Server) wireRequest(r broker.Request) api.Request {
 		wire.Needs = append(wire.Needs, api.Need{Environment: need.Environment, Humans: need.Humans})
 	}
 	return wire
+}
+
+// taken compares a request with what reviewers left of it, target by target.
+func taken(r broker.Request) []api.Taken {
+	var all []api.Taken
+	for _, was := range r.Items {
+		one := api.Taken{Environment: was.Environment, Target: was.Target, Scopes: broker.Texts(was.Description.Scopes), Whole: true}
+		for _, is := range r.Effective() {
+			if is.Environment == was.Environment && is.Target == was.Target {
+				one.Whole, one.Scopes = false, broker.Texts(lost(was.Description.Scopes, is.Description.Scopes))
+				if is.Description.TTL != was.Description.TTL {
+					one.TTLSeconds = seconds(was.Description.TTL)
+				}
+			}
+		}
+		if one.Whole || len(one.Scopes) > 0 || one.TTLSeconds > 0 {
+			all = append(all, one)
+		}
+	}
+	return all
+}
+
+// lost gives the scopes, with those of their actions, that left does not cover in full. Of a pattern that was
+// made narrower the pattern is lost; what is left of it stands in the item.
+func lost(was, left []broker.Scope) []broker.Scope {
+	var all []broker.Scope
+	for _, scope := range was {
+		gone := broker.Scope{Target: scope.Target, Resource: scope.Resource}
+		for _, action := range scope.Actions.Each() {
+			one := broker.Scope{Target: scope.Target, Resource: scope.Resource, Actions: action}
+			if !broker.Covers(left, []broker.Scope{one}) {
+				gone.Actions |= action
+			}
+		}
+		if gone.Actions != 0 {
+			all = append(all, gone)
+		}
+	}
+	return all
 }
 
 // wireLease shows a lease. Why ending it has failed so far is for those who can do something about it.

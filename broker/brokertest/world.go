@@ -333,6 +333,7 @@ func (w *World) Configuration() *broker.Configuration {
 			"production": {Name: "production", Protected: true, Approval: map[broker.Actions]int{broker.Write: 1, broker.Delete: 2, broker.Admin: 2}, Where: "production.yaml:1"},
 		},
 		Groups: map[string][]string{"team": {"alice", "bob", "carol"}},
+		SignOn: &broker.SignOn{Issuer: "https://login.example", Groups: []string{"team"}},
 		Roles:  map[broker.Role][]string{broker.RoleReviewer: {"team"}, broker.RoleOperator: {"team"}},
 		Policy: w.Policy,
 		Targets: map[broker.TargetRef]broker.Target{

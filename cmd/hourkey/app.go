@@ -23,8 +23,11 @@ type app struct {
 	environ []string
 	now     func() time.Time
 
-	output string // of -o: text or json
-	ran    bool   // a command's own code was reached: what fails from here on is no usage error
+	output   string // of -o: text or json
+	qr, noQR bool   // of --qr and --no-qr
+	ran      bool   // a command's own code was reached: what fails from here on is no usage error
+
+	status statusLine // guards stderr
 }
 
 // system is the app on this machine.
@@ -59,7 +62,7 @@ func run(args []string, a *app) int {
 	code := exitUsage
 	if a.ran {
 		code = exitCode(err)
-	} else {
+	} else if hintOf(err) == "" {
 		err = &hintError{err: err, hint: "run `" + command.CommandPath() + " --help`"}
 	}
 	a.report(err)
@@ -80,14 +83,17 @@ Exit codes: 0 done, 1 error, 2 usage, 3 denied, 4 waiting for approval, 5 doctor
 exec the status is the command's own (128 + N when signal N killed it), and 125 when hourkey itself failed.
 
 Variables: HOURKEY_TASK and HOURKEY_ENVIRONMENT stand in for --task and --environment, HOURKEY_URL names
-the broker when several are enrolled, HOURKEY_CA is a PEM file with the authority of a private broker.`,
+the broker when several are enrolled, HOURKEY_CA is a PEM file with the authority of a private broker.
+HOURKEY_QR=1 prints the review's page as a QR code in any case, HOURKEY_QR=0 never; without it a terminal
+that is large enough shows one.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          onlyCommands,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return cmd.Help()
 		},
 	}
+	root.SetFlagErrorFunc(wrongFlag)
 	root.AddCommand(a.enrollCommand(), a.tasksCommand(), a.requestCommand(), a.requestsCommand(), a.waitCommand(),
 		a.execCommand(), a.leasesCommand(), a.releaseCommand(), a.credentialCommand(), a.doctorCommand(), a.versionCommand())
 	return root

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"reflect"
 	"strings"
 	"time"
 
@@ -19,6 +20,8 @@ type ask struct {
 	scopes       []string
 	ttl          time.Duration
 	reason       string
+
+	given func(flag string) bool // on the command line; nil where there is no --request
 }
 
 // flags declares the ask's flags.
@@ -34,15 +37,30 @@ func (q *ask) flags(cmd *cobra.Command) {
 // requestFlag declares --request, which excludes the others.
 func (q *ask) requestFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&q.request, "request", "", "a request that was made before")
-	for _, other := range []string{"task", "environment", "scope", "ttl", "reason"} {
-		cmd.MarkFlagsMutuallyExclusive("request", other)
+	q.given = cmd.Flags().Changed
+}
+
+// checkRequest refuses what would say two things at once. An empty --request, of a variable that is not set,
+// must not become a new request.
+func (q *ask) checkRequest() error {
+	if q.given == nil || !q.given("request") {
+		return nil
 	}
+	if q.request == "" {
+		return &hintError{err: &usageError{"--request is empty: expected the id of a request"}, hint: "`hourkey requests` lists this agent's requests"}
+	}
+	for _, other := range []string{"task", "environment", "scope", "ttl", "reason"} {
+		if q.given(other) {
+			return &hintError{err: &usageError{"--request and --" + other + " exclude each other: a request that was made has its own"}, hint: "leave one of the two out"}
+		}
+	}
+	return nil
 }
 
 // complete fills in what the environment variables say and checks what needs no broker.
 func (q *ask) complete(getenv func(string) string) error {
-	if q.request != "" {
-		return nil
+	if err := q.checkRequest(); err != nil || q.request != "" {
+		return err
 	}
 	if q.task == "" {
 		q.task = getenv("HOURKEY_TASK")
@@ -61,8 +79,9 @@ func (q *ask) complete(getenv func(string) string) error {
 	return nil
 }
 
-// find gives the request that the ask names, or makes it; made tells which. With collect, a request that
-// waits for nobody comes with its credentials; no signal stops that half-way, see app.collect.
+// find gives the request that the ask names, or makes it; made tells whether it is new, and so this run's alone
+// to withdraw. With collect, a request that waits for nobody comes with its credentials; no signal stops that
+// half-way, see app.collect.
 func (q *ask) find(ctx context.Context, client *api.Client, collect bool) (request api.Request, made bool, err error) {
 	if q.request != "" {
 		request, err = client.Request(ctx, q.request, 0)
@@ -75,31 +94,12 @@ func (q *ask) find(ctx context.Context, client *api.Client, collect bool) (reque
 		Collect: collect,
 		Task:    q.task, Environments: q.environments, Scopes: q.scopes, TTLSeconds: int64(q.ttl / time.Second), Reason: q.reason,
 	}, api.NewIdempotencyKey())
-	return request, true, err
+	return request, request.Repeats == 0, err // the same may wait already, for another run of us
 }
 
 // collectable tells whether Collect can give something.
 func collectable(request api.Request) bool {
 	return request.State == api.StateApproved || request.State == api.StateCollected
-}
-
-// announce tells a human what is asked, by whom it can be decided, and until when.
-func (a *app) announce(request api.Request) {
-	a.say("request %s of task %s waits for approval until %s", request.ID, request.Task, clock(request.Deadline))
-	for _, item := range request.Items {
-		a.say("asked: %s in %s for %s", strings.Join(item.Scopes, " "), item.Environment, span(item.TTLSeconds))
-	}
-	for _, reason := range request.Reasons {
-		if reason.Outcome == "escalate" {
-			a.say("rule: %s", ruleLine(reason))
-		}
-	}
-	for _, need := range request.Needs {
-		a.say("needed: %d of the reviewers of %s", need.Humans, need.Environment)
-	}
-	if request.Page != "" {
-		a.say("Approve at: %s", request.Page)
-	}
 }
 
 // decided waits for the humans, at most for limit unless that is 0, and fails unless they approved.
@@ -115,7 +115,7 @@ func (a *app) decided(ctx context.Context, client *api.Client, request api.Reque
 	}
 	waiting, cancel := context.WithTimeout(ctx, life)
 	defer cancel()
-	latest, err := client.Await(waiting, request.ID)
+	latest, err := a.follow(waiting, client, request)
 	switch {
 	case err == nil:
 		return settled(latest)
@@ -124,6 +124,19 @@ func (a *app) decided(ctx context.Context, client *api.Client, request api.Reque
 	default:
 		return request, err
 	}
+}
+
+// follow waits for the decision, and says what changes before it.
+func (a *app) follow(ctx context.Context, client *api.Client, request api.Request) (api.Request, error) {
+	defer a.progress(request)()
+	told := request
+	return client.Follow(ctx, request.ID, func(now api.Request) {
+		if !reflect.DeepEqual(now.Taken, told.Taken) {
+			a.say("a reviewer has approved less of it; it still waits for others")
+			a.announceTaken(now)
+		}
+		told = now
+	})
 }
 
 // settled is an error unless the request can be collected.

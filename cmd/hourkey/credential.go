@@ -17,7 +17,7 @@ func (a *app) credentialCommand() *cobra.Command {
 		Long: `Print credentials. Prefer exec: it keeps them out of files and scrollback, and releases them at the end.
 What is printed here lives until its end, or until hourkey release. Targets behind the gateway have no
 key to print: they work under exec alone.`,
-		Args: cobra.NoArgs,
+		Args: onlyCommands,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(a.credentialEnvCommand())
@@ -33,13 +33,14 @@ func (a *app) credentialEnvCommand() *cobra.Command {
 		Short: "Print credentials as shell exports, or as JSON",
 		Example: `  eval "$(hourkey credential env --request REQUEST)"
   hourkey credential env --request REQUEST -o json`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: a.does(func(ctx context.Context, _ []string) error {
 			return a.credentialEnv(ctx, &q, target, wait)
 		}),
 	}
 	q.flags(cmd)
 	q.requestFlag(cmd)
+	a.reviewFlags(cmd)
 	cmd.Flags().StringVar(&target, "target", "", "[ENVIRONMENT/]TARGET: only this one's values")
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait until the humans have decided")
 	return a.withOutput(cmd)
@@ -57,6 +58,7 @@ func (a *app) credentialEnv(ctx context.Context, q *ask, target string, wait boo
 	if err != nil {
 		return err
 	}
+	asked := request
 	if request.State == api.StatePending {
 		a.announce(request)
 	}
@@ -68,6 +70,7 @@ func (a *app) credentialEnv(ctx context.Context, q *ask, target string, wait boo
 	if err != nil {
 		return a.stillWaiting(request, err)
 	}
+	a.announceOutcome(asked, request)
 	credentials, err := a.collect(ctx, client, request)
 	if err != nil {
 		return err

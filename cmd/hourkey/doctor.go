@@ -24,7 +24,7 @@ No secret is printed. Nothing is written, run, or asked over the network, and no
 docs/doctor.md lists what is looked at, and what cannot be seen.
 
 Exit codes: 0 nothing found, 1 error, 2 usage, 5 something found.`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: a.does(func(context.Context, []string) error { return a.doctor(tree) }),
 	}
 	cmd.Flags().StringVar(&tree, "tree", "", "the folder to look through (default: the git checkout around the working directory, or that directory)")

@@ -30,7 +30,7 @@ hourkeyd agent add prints, is read from a prompt or from the first line of stdin
 it to every process. The key lies in ${XDG_CONFIG_HOME:-~/.config}/hourkey, mode 0600, and never leaves.
 
 The agent can do nothing until its owner has signed the key on the broker's page: compare the thumbprint.`,
-		Args: cobra.ExactArgs(1),
+		Args: exactly("URL"),
 		RunE: a.does(func(ctx context.Context, args []string) error {
 			return a.enroll(ctx, args[0], agent, force)
 		}),

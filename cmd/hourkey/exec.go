@@ -52,6 +52,7 @@ later with --request. Signals that arrive while the command runs are passed on t
 	cmd.Flags().SetInterspersed(false) // what follows the command is the command's
 	q.flags(cmd)
 	q.requestFlag(cmd)
+	a.reviewFlags(cmd)
 	cmd.Flags().StringVar(&target, "target", "", "[ENVIRONMENT/]TARGET: only this one's values")
 	return cmd
 }
@@ -160,6 +161,9 @@ func (a *app) obtain(ctx context.Context, client *api.Client, q *ask) (api.Reque
 		}
 		return request, &hintError{err: err, hint: "the request still waits for a human: `hourkey exec --request " + request.ID + " -- COMMAND` goes on with it"}
 	}
+	if err == nil {
+		a.announceOutcome(request, settledRequest)
+	}
 	return settledRequest, err
 }
 
@@ -222,9 +226,9 @@ func (a *app) hintMore(err error, request api.Request, credentials []api.Credent
 }
 
 // childEnviron is our environment with the credentials' values in it. Of our own variables only the
-// four that a hourkey inside the command needs stay: the others could be a broker's settings, and secret.
+// five that a hourkey inside the command needs stay: the others could be a broker's settings, and secret.
 func childEnviron(parent []string, values map[string]api.Secret) []string {
-	kept := map[string]bool{"HOURKEY_TASK": true, "HOURKEY_ENVIRONMENT": true, "HOURKEY_URL": true, "HOURKEY_CA": true}
+	kept := map[string]bool{"HOURKEY_TASK": true, "HOURKEY_ENVIRONMENT": true, "HOURKEY_URL": true, "HOURKEY_CA": true, "HOURKEY_QR": true}
 	var environ []string
 	for _, entry := range parent {
 		name, _, _ := strings.Cut(entry, "=")

@@ -50,7 +50,7 @@ func (e *undecided) Error() string {
 	case api.StateDenied:
 		text := fmt.Sprintf("request %s was denied by a reviewer", e.request.ID)
 		if e.request.Verdict != "" {
-			text += fmt.Sprintf(", who says: %q", e.request.Verdict)
+			text += fmt.Sprintf(", who says: %q", brief(e.request.Verdict))
 		}
 		return text
 	case api.StateExpired:
@@ -68,9 +68,11 @@ func (e *undecided) next() string {
 	case api.StatePending:
 		return "a human decides; then run `hourkey wait " + e.request.ID + "`"
 	case api.StateDenied:
-		return "ask the reviewer, or ask for less with a new request"
+		return "talk to a reviewer before you ask again, or ask for less: fewer resources or actions (--scope), a shorter time (--ttl)"
+	case api.StateExpired:
+		return "make a new request, and tell a reviewer that it waits"
 	default:
-		return "make a new request"
+		return "make a new request, if it is still needed"
 	}
 }
 
@@ -161,7 +163,7 @@ func (a *app) report(err error) {
 // say writes one line to stderr under our name. A broken stderr is no reason to stop: there may be
 // leases to release.
 func (a *app) say(format string, args ...any) {
-	fmt.Fprintln(a.stderr, "hourkey: "+visible(fmt.Sprintf(format, args...)))
+	a.print("hourkey: " + visible(fmt.Sprintf(format, args...)) + "\n")
 }
 
 // hintOf finds the next step for an error.

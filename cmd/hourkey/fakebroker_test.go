@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
@@ -39,12 +40,15 @@ type fakeBroker struct {
 	secrets  []string
 	tunnels  map[string]api.Gateway // lease → its credential
 	lose     map[string]int         // "METHOD path" → answers to lose
+	pages    string                 // origin of the pages, where a test wants another
+	narrowed int                    // times
+	polls    map[string]int         // request → how often somebody began to wait for its decision
 	decided  *sync.Cond
 }
 
 func newFakeBroker() *fakeBroker {
 	f := &fakeBroker{
-		code: "code-" + rand.Text(), agents: map[string]ed25519.PublicKey{}, used: map[string]bool{}, byKey: map[string]*api.Request{}, lose: map[string]int{},
+		code: "code-" + rand.Text(), agents: map[string]ed25519.PublicKey{}, used: map[string]bool{}, polls: map[string]int{}, byKey: map[string]*api.Request{}, lose: map[string]int{},
 		tunnels: map[string]api.Gateway{}, gateway: forwardtest.New(http.HandlerFunc(provider), "api.provider.example"),
 	}
 	f.secrets = append(f.secrets, f.code)
@@ -91,6 +95,10 @@ func (f *fakeBroker) authenticated(handle func(*http.Request) (any, *api.Problem
 		problem := &api.Problem{Status: http.StatusUnauthorized, Code: api.CodeUnauthenticated, Detail: "the access token is not valid"}
 		if known {
 			answer, problem = handle(r)
+		}
+		if answer != nil { // while nobody else changes it
+			raw, _ := json.Marshal(answer)
+			answer = json.RawMessage(raw)
 		}
 		place := r.Method + " " + r.URL.Path
 		lost := f.lose[place] > 0
@@ -226,7 +234,7 @@ func (f *fakeBroker) decide(ask api.RequestCreate) *api.Request {
 	id := fmt.Sprintf("req-%d", len(f.requests)+1)
 	request := &api.Request{
 		ID: id, Agent: "claude-code", Owner: "alice", Task: ask.Task, Environments: ask.Environments, State: api.StateApproved,
-		TTLSeconds: ttl, Outcome: "allow", Reason: ask.Reason, Created: now, Deadline: now.Add(10 * time.Minute), Page: f.URL + "/requests/" + id,
+		TTLSeconds: ttl, Outcome: "allow", Reason: ask.Reason, Created: now, Deadline: now.Add(10 * time.Minute),
 	}
 	others := map[string][]string{
 		"twice": {"orders-db", "stock-db"}, "gateway": {"railway"}, "mixed": {"orders-db", "railway"}, "gateways": {"railway", "railway-2"},
@@ -248,6 +256,7 @@ func (f *fakeBroker) decide(ask api.RequestCreate) *api.Request {
 		request.State, request.Outcome, request.Deadline = api.StatePending, "escalate", now.Add(time.Hour)
 		request.Reasons = []api.Reason{{Where: "policies/tasks/fix.yaml:6", Rule: "fix", Outcome: "escalate", Text: "delete wants a human"}}
 		request.Needs = []api.Need{{Environment: ask.Environments[0], Humans: 1}}
+		request.Page, request.Phrase = cmp.Or(f.pages, f.URL)+"/requests/"+id, "amber-river-cobalt-lion"
 	}
 	return request
 }
@@ -276,15 +285,49 @@ func (f *fakeBroker) request(r *http.Request) (any, *api.Problem) {
 	}
 	if wait, err := time.ParseDuration(r.URL.Query().Get("wait")); err == nil && request.State == api.StatePending {
 		over := false
+		f.polls[request.ID]++
 		wake := func() { f.mu.Lock(); over = true; f.mu.Unlock(); f.decided.Broadcast() }
 		timer := time.AfterFunc(wait, wake)
 		defer timer.Stop()
 		defer contextAfter(r, wake)()
-		for request.State == api.StatePending && !over {
+		for was := f.narrowed; request.State == api.StatePending && f.narrowed == was && !over; {
 			f.decided.Wait()
 		}
 	}
 	return *request, nil
+}
+
+// showPagesAt gives the pages another origin.
+func (f *fakeBroker) showPagesAt(origin string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.pages = origin
+}
+
+// narrow plays a human who leaves 5 minutes of every pending request, no delete, and nothing of a second target.
+func (f *fakeBroker) narrow() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	count := 0
+	for _, request := range f.requests {
+		if request.State == api.StatePending {
+			narrowItems(request)
+			count++
+		}
+	}
+	f.narrowed++
+	f.decided.Broadcast()
+	return count
+}
+
+func narrowItems(request *api.Request) {
+	for _, denied := range request.Items[1:] {
+		request.Taken = append(request.Taken, api.Taken{Environment: denied.Environment, Target: denied.Target, Whole: true, Scopes: denied.Scopes})
+	}
+	item := request.Items[0]
+	request.Taken = append(request.Taken, api.Taken{Environment: item.Environment, Target: item.Target, Scopes: item.Scopes, TTLSeconds: item.TTLSeconds})
+	item.Scopes, item.TTLSeconds = []string{item.Target + ":public.orders:read"}, 300
+	request.Items, request.TTLSeconds = []api.Item{item}, 300
 }
 
 // review plays the human: it decides on every pending request.

@@ -16,7 +16,7 @@ func (a *app) leasesCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "leases",
 		Short: "List this agent's open leases",
-		Args:  cobra.NoArgs,
+		Args:  none,
 		RunE: a.does(func(ctx context.Context, _ []string) error {
 			client, _, err := a.client()
 			if err != nil {
@@ -25,6 +25,9 @@ func (a *app) leasesCommand() *cobra.Command {
 			leases, err := client.Leases(ctx, all)
 			if err != nil {
 				return err
+			}
+			if len(leases) == 0 {
+				a.say("no lease is open")
 			}
 			return a.show(api.LeaseList{Leases: leases}, func(out io.Writer) { leaseTable(out, leases) })
 		}),
@@ -51,7 +54,7 @@ func (a *app) releaseCommand() *cobra.Command {
 	return a.withOutput(&cobra.Command{
 		Use:   "release LEASE",
 		Short: "End a lease now",
-		Args:  cobra.ExactArgs(1),
+		Args:  exactly("LEASE"),
 		RunE: a.does(func(ctx context.Context, args []string) error {
 			client, _, err := a.client()
 			if err != nil {

@@ -31,8 +31,11 @@ func (a *app) show(value any, text func(io.Writer)) error {
 	return err
 }
 
-// table writes aligned columns.
+// table writes aligned columns; nothing where there are no rows.
 func table(out io.Writer, head []string, rows [][]string) {
+	if len(rows) == 0 {
+		return
+	}
 	columns := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(columns, strings.Join(head, "\t"))
 	for _, row := range rows {

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/hourkey/hourkey/broker"
 	"github.com/hourkey/hourkey/broker/brokertest"
 	"github.com/hourkey/hourkey/web"
@@ -122,6 +124,54 @@ func TestRealApprovalEndsTheWaiting(t *testing.T) {
 	}
 	if live := r.Staging.Live(); len(live) != 0 {
 		t.Errorf("alive at the provider: %v", live)
+	}
+}
+
+// The phrase in the terminal is the page's; what a reviewer takes away is said, and the next asking is another request.
+func TestRealReviewerNarrows(t *testing.T) {
+	r := newRealBroker(t)
+	r.enrol()
+	ask := []string{"request", "--scope", "db:public.orders:read,delete", "--ttl", "10m"}
+	text, code := r.hourkey(ask...)
+	id, _, _ := strings.Cut(text, "\n")
+	request, err := r.Request(r.Context(), broker.Caller{Kind: broker.CallerSocket}, id)
+	if err != nil || code != exitPending || !strings.Contains(text, "hourkey: phrase: "+request.Phrase()+" (") {
+		t.Fatalf("%v, exit code %d, no %s in\n%s", err, code, request.Phrase(), text)
+	}
+	if text, _ := r.hourkey(ask...); !strings.HasPrefix(text, id) || !strings.Contains(text, "the same was asked 2 times") {
+		t.Errorf("asked again:\n%s", text)
+	}
+	narrowing := &broker.Narrowing{TTL: 5 * time.Minute, Items: []broker.NarrowedItem{{Environment: "staging", Target: "db", Scopes: []broker.Scope{r.Scope("db:public.orders:read")}}}}
+	intent := broker.Intent{Act: broker.ActApprove, Subject: id, Digest: r.SubjectDigest(broker.ActApprove, id), Narrow: narrowing}
+	if err := r.TrySign("bob", intent); err != nil {
+		t.Fatal(err)
+	}
+	text, code = r.hourkey("wait", id)
+	for _, want := range []string{"is approved, but for less than was asked", "taken away: db:public.orders:delete in staging", "shortened: db in staging, from 10m", "left: db:public.orders:read in staging for 5m"} {
+		if code != exitDone || !strings.Contains(text, want) {
+			t.Errorf("exit code %d, no %q in:\n%s", code, want, text)
+		}
+	}
+}
+
+// The attack on another run: ^C withdraws only what nobody else asked for.
+func TestInterruptDoesNotWithdrawWhatAnotherRunWaitsFor(t *testing.T) {
+	r := newRealBroker(t)
+	r.enrol()
+	ask := []string{"exec", "--scope", "db:public.orders:delete", "--", "true"}
+	first, said := running(t, r.environ, ask...)
+	said.await(t, "phrase:")
+	second, also := running(t, r.environ, ask...)
+	also.await(t, "asked 2 times")
+	send(t, second, unix.SIGINT)
+	if code := ends(t, second); code != 130 || strings.Contains(also.String(), "withdrawn") {
+		t.Errorf("exit code %d, %s", code, also)
+	}
+	_, after, _ := strings.Cut(said.String(), "hourkey: request ")
+	id, _, _ := strings.Cut(after, " ")
+	r.SignAs("bob", broker.ActApprove, id)
+	if code := ends(t, first); code != 0 {
+		t.Errorf("exit code %d, %s", code, said)
 	}
 }
 

@@ -22,12 +22,13 @@ func (a *app) requestCommand() *cobra.Command {
 		Short: "Ask for credentials; prints the request's id, never a key",
 		Long: `Ask for credentials. The request's id goes to stdout: use it with exec --request, wait and credential.
 The exit code is 0 when it can be collected, 3 when it was denied, 4 while a human has to decide.`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: a.does(func(ctx context.Context, _ []string) error {
 			return a.request(ctx, &q, wait, limit)
 		}),
 	}
 	q.flags(cmd)
+	a.reviewFlags(cmd)
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait until the humans have decided")
 	cmd.Flags().DurationVar(&limit, "timeout", 0, "with --wait: wait at most so long, then exit 4")
 	return a.withOutput(cmd)
@@ -71,9 +72,9 @@ func (a *app) conclude(request api.Request, err error) error {
 		}
 	}
 	if err == nil && request.Operation != nil {
-		a.say("request %s is approved: make the same call again before %s", request.ID, clock(request.Deadline))
+		a.announceApproval(request, ": make the same call again before "+clock(request.Deadline))
 	} else if err == nil {
-		a.say("request %s is approved: `hourkey exec --request %s -- COMMAND` collects it until %s", request.ID, request.ID, clock(request.Deadline))
+		a.announceApproval(request, ": `hourkey exec --request "+request.ID+" -- COMMAND` collects it until "+clock(request.Deadline))
 	}
 	return err
 }
@@ -91,7 +92,7 @@ func (a *app) waitCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "wait REQUEST",
 		Short: "Wait until humans have decided on a request",
-		Args:  cobra.ExactArgs(1),
+		Args:  exactly("REQUEST"),
 		RunE: a.does(func(ctx context.Context, args []string) error {
 			client, _, err := a.client()
 			if err != nil {
@@ -108,6 +109,7 @@ func (a *app) waitCommand() *cobra.Command {
 			return a.conclude(request, err)
 		}),
 	}
+	a.reviewFlags(cmd)
 	cmd.Flags().DurationVar(&limit, "timeout", 0, "wait at most so long, then exit 4")
 	return a.withOutput(cmd)
 }
@@ -116,7 +118,7 @@ func (a *app) requestsCommand() *cobra.Command {
 	return a.withOutput(&cobra.Command{
 		Use:   "requests",
 		Short: "List this agent's requests, newest first",
-		Args:  cobra.NoArgs,
+		Args:  none,
 		RunE: a.does(func(ctx context.Context, _ []string) error {
 			client, _, err := a.client()
 			if err != nil {
@@ -125,6 +127,9 @@ func (a *app) requestsCommand() *cobra.Command {
 			requests, err := client.Requests(ctx)
 			if err != nil {
 				return err
+			}
+			if len(requests) == 0 {
+				a.say("this agent has asked for nothing yet")
 			}
 			return a.show(api.RequestList{Requests: requests}, func(out io.Writer) { requestTable(out, requests) })
 		}),

@@ -67,9 +67,12 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code":     scriptCode,
 			"review":   scriptReview,
+			"narrow":   scriptNarrow,
 			"leases":   scriptLeases,
 			"nosecret": scriptNoSecret,
 			"lose":     scriptLose,
+			"polled":   scriptPolled,
+			"pages":    scriptPages,
 			"state":    scriptState,
 		},
 	})
@@ -94,15 +97,49 @@ func scriptCode(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// scriptReview decides on what is pending, waiting for it to come: review approved|denied [WORDS].
+// scriptReview decides on what is pending, waiting for it to come: review approved|denied [WORDS], in which
+// \x1b is an escape.
 func scriptReview(ts *testscript.TestScript, _ bool, args []string) {
 	for range 500 {
-		if fakeOf(ts).review(args[0], strings.Join(args[1:], " ")) > 0 {
+		if fakeOf(ts).review(args[0], strings.ReplaceAll(strings.Join(args[1:], " "), `\x1b`, "\x1b")) > 0 {
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
 	ts.Fatalf("nothing came to be reviewed")
+}
+
+// scriptNarrow takes something away from what is pending, waiting for it to come.
+func scriptNarrow(ts *testscript.TestScript, _ bool, _ []string) {
+	for range 500 {
+		if fakeOf(ts).narrow() > 0 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	ts.Fatalf("nothing came to be narrowed")
+}
+
+// scriptPolled waits until somebody began to wait for a request's decision for the Nth time: polled REQUEST N.
+func scriptPolled(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	fake := fakeOf(ts)
+	for range 1000 {
+		fake.mu.Lock()
+		polls := fake.polls[args[0]]
+		fake.mu.Unlock()
+		if polls >= want {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	ts.Fatalf("nobody waits for %s", args[0])
+}
+
+// scriptPages gives the pages another origin: pages ORIGIN.
+func scriptPages(ts *testscript.TestScript, _ bool, args []string) {
+	fakeOf(ts).showPagesAt(args[0])
 }
 
 // scriptLeases wants so many leases alive of so many ever: leases LIVE EVER.

@@ -15,7 +15,7 @@ func (a *app) tasksCommand() *cobra.Command {
 	return a.withOutput(&cobra.Command{
 		Use:   "tasks",
 		Short: "List what this agent may ask for, and where",
-		Args:  cobra.NoArgs,
+		Args:  none,
 		RunE: a.does(func(ctx context.Context, _ []string) error {
 			client, id, err := a.client()
 			if err != nil {

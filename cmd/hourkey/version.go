@@ -46,7 +46,7 @@ func (a *app) versionCommand() *cobra.Command {
 	return a.withOutput(&cobra.Command{
 		Use:   "version",
 		Short: "Say which build this is",
-		Args:  cobra.NoArgs,
+		Args:  none,
 		RunE: a.does(func(context.Context, []string) error {
 			b := readBuild()
 			return a.show(b, func(out io.Writer) {

@@ -151,7 +151,7 @@ func (m *Main) agentCommand() *cobra.Command {
 			if err := m.ask(c.Context(), http.MethodGet, "/agents", nil, &agents); err != nil {
 				return err
 			}
-			return m.table(agents, "AGENT\tOWNER\tSTATE\tKEY", len(agents), func(i int) string {
+			return m.table(agents, "AGENT\tOWNER\tSTATE\tKEY", "there is no agent yet; `hourkeyd agent add NAME --owner HUMAN` makes one", len(agents), func(i int) string {
 				return strings.Join([]string{agents[i].Name, agents[i].Owner, string(agents[i].State), agents[i].Thumbprint}, "\t")
 			})
 		},
@@ -168,10 +168,12 @@ func (m *Main) do(ctx context.Context, method, path, text string) error {
 	return m.say(done, func(w io.Writer) { _, _ = fmt.Fprintln(w, text) })
 }
 
-// table prints rows below a head, tab separated.
-func (m *Main) table(value any, head string, rows int, row func(i int) string) error {
+// table prints rows below a head, tab separated. Where there are none it says so, in the words of none, beside
+// the result.
+func (m *Main) table(value any, head, none string, rows int, row func(i int) string) error {
 	if rows == 0 {
-		value = []struct{}{} // an empty list is no null
+		m.note("%s", none)
+		return m.say([]struct{}{}, func(io.Writer) {}) // an empty list is no null
 	}
 	return m.say(value, func(w io.Writer) {
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -194,7 +196,10 @@ func (m *Main) origin() string {
 
 func (m *Main) humanCommand() *cobra.Command {
 	invite := &cobra.Command{
-		Use: "invite NAME", Short: "Let a human make a passkey; all but the first invite wait for operators to sign", Args: cobra.ExactArgs(1),
+		Use: "invite NAME", Short: "Let a human make a passkey, or another one for one that is lost", Args: cobra.ExactArgs(1),
+		Long: "invite prints a one-time code, with which a human makes a passkey on the page. All but the first invite wait\n" +
+			"for operators to sign. For somebody who has a passkey already it is about a lost one: when the new one is\n" +
+			"made, the old ones are gone. Where no other operator is left to sign, stop the broker and use `human reset`.",
 		RunE: func(c *cobra.Command, args []string) error {
 			var invited admin.Invited
 			if err := m.ask(c.Context(), http.MethodPost, "/humans", admin.HumanToInvite{Name: args[0]}, &invited); err != nil {
@@ -210,23 +215,51 @@ func (m *Main) humanCommand() *cobra.Command {
 			if err := m.ask(c.Context(), http.MethodGet, "/humans", nil, &humans); err != nil {
 				return err
 			}
-			return m.table(humans, "HUMAN\tSINCE", len(humans), func(i int) string { return humans[i].Name + "\t" + stamp(humans[i].Created) })
+			return m.table(humans, "HUMAN\tSINCE", "nobody was invited yet; `hourkeyd human invite NAME` does that", len(humans), func(i int) string { return humans[i].Name + "\t" + stamp(humans[i].Created) })
 		},
 	}
 	return group("human", "Humans: invite, reset, list", invite, m.resetCommand(), list)
 }
 
+// invited says what happens next, and who must do it.
 func (m *Main) invited(invited admin.Invited) error {
+	invite := invited.Invite
 	return m.say(invited, func(w io.Writer) {
 		_, _ = fmt.Fprintf(w, "%s\n", invited.Code)
-		m.note("%s types this one-time code within the hour at %s/invite", invited.Invite.Human, m.origin())
-		if len(invited.Invite.Groups) == 0 {
-			m.note("%s is in no group of hourkey.yaml, and so may do nothing yet", invited.Invite.Human)
+		if invite.Replaces {
+			m.note("%s has a passkey: this is for one that is lost; when the new one is made, every old one is gone", invite.Human)
 		}
-		if invited.Invite.State == broker.InviteInert {
-			m.note("before that, %d operator(s) must sign the invite on the approval page", invited.Invite.Needs)
+		then := ""
+		if invite.State == broker.InviteInert {
+			m.note("first %s at %s/humans/%s", m.signers(invite), m.origin(), invite.Human)
+			then = "then "
+		}
+		m.note("%s%s types this one-time code within the hour at %s/invite", then, invite.Human, m.origin())
+		if len(invite.Groups) == 0 {
+			m.note("%s is in no group of hourkey.yaml, and so may do nothing yet", invite.Human)
 		}
 	})
+}
+
+// signers says who must sign an invite, with their names as far as hourkey.yaml says them: single sign-on may
+// bring more.
+func (m *Main) signers(invite broker.Invite) string {
+	var names []string
+	if server, err := m.server(); err == nil {
+		for _, group := range server.Roles[broker.RoleOperator] {
+			names = append(names, server.Groups[group]...)
+		}
+	}
+	slices.Sort(names)
+	names = slices.DeleteFunc(slices.Compact(names), func(name string) bool { return name == invite.Human })
+	text := "one operator must sign this invite"
+	if invite.Needs > 1 {
+		text = fmt.Sprintf("%d operators must sign this invite", invite.Needs)
+	}
+	if len(names) > 0 {
+		text += " (" + strings.Join(names, ", ") + ")"
+	}
+	return text
 }
 
 func (m *Main) freezeCommand() *cobra.Command {
@@ -262,7 +295,7 @@ func (m *Main) freezeCommand() *cobra.Command {
 			if err := m.ask(c.Context(), http.MethodGet, "/freezes", nil, &freezes); err != nil {
 				return err
 			}
-			return m.table(freezes, "FREEZE\tBY\tSINCE\tREASON", len(freezes), func(i int) string {
+			return m.table(freezes, "FREEZE\tBY\tSINCE\tREASON", "nothing is frozen", len(freezes), func(i int) string {
 				return strings.Join([]string{freezes[i].ID(), freezes[i].By, stamp(freezes[i].At), freezes[i].Reason}, "\t")
 			})
 		},
@@ -301,7 +334,11 @@ func (m *Main) leasesCommand() *cobra.Command {
 			if err := m.ask(c.Context(), http.MethodGet, fmt.Sprintf("/leases?all=%t", all), nil, &leases); err != nil {
 				return err
 			}
-			return m.table(leases, "LEASE\tAGENT\tTASK\tTARGET\tSTATE\tEXPIRES\tSCOPES", len(leases), func(i int) string {
+			none := "no lease is open"
+			if all {
+				none = "there was no lease yet"
+			}
+			return m.table(leases, "LEASE\tAGENT\tTASK\tTARGET\tSTATE\tEXPIRES\tSCOPES", none, len(leases), func(i int) string {
 				l := leases[i]
 				return strings.Join([]string{
 					l.ID, l.Agent, l.Task, l.Environment + "/" + l.Target, string(l.State), stamp(l.Expires), strings.Join(broker.Texts(l.Scopes), " "),

@@ -91,7 +91,7 @@ func (m *Main) root() *cobra.Command {
 	root.AddCommand(
 		m.demoCommand(), m.initCommand(), m.installCommand(), m.serveCommand(), m.reloadCommand(), m.statusCommand(), m.versionCommand(),
 		m.checkCommand(), m.decideCommand(), m.agentCommand(), m.humanCommand(), m.freezeCommand(), m.revokeCommand(),
-		m.leasesCommand(), m.auditCommand(), m.backupCommand(), m.restoreCommand(), m.classifyCommand(), m.packsCommand(),
+		m.leasesCommand(), m.auditCommand(), m.backupCommand(), m.restoreCommand(), m.classifyCommand(), m.packsCommand(), m.storybookCommand(),
 	)
 	m.mark(root)
 	return root

@@ -148,6 +148,12 @@ func (c *Client) Release(ctx context.Context, lease string) error {
 // Await long-polls until the request is no longer pending, its own deadline has passed at the broker,
 // or ctx ends. Short outages of the broker are waited through.
 func (c *Client) Await(ctx context.Context, id string) (Request, error) {
+	return c.Follow(ctx, id, func(Request) {})
+}
+
+// Follow is Await, and hands every answer in which the request is still pending to seen: one comes at least
+// every half a minute.
+func (c *Client) Follow(ctx context.Context, id string, seen func(Request)) (Request, error) {
 	var failing time.Time
 	for {
 		asked := c.now()
@@ -159,6 +165,7 @@ func (c *Client) Await(ctx context.Context, id string) (Request, error) {
 			return request, context.Cause(ctx)
 		case err == nil:
 			failing = time.Time{}
+			seen(request)
 		case !passing(err):
 			return request, err
 		case failing.IsZero():

@@ -13,6 +13,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -380,6 +381,23 @@ func TestAwaitGoesOnUntilDecided(t *testing.T) {
 	request, err := client.Await(t.Context(), "r1")
 	if err != nil || request.State != StateDenied || len(*pauses) != 2 {
 		t.Error(request, err, *pauses)
+	}
+}
+
+func TestFollowShowsWhatIsStillPending(t *testing.T) {
+	var polls int
+	client, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		polls++
+		request := Request{ID: "r1", State: StatePending, TTLSeconds: int64(polls)}
+		if polls == 3 {
+			request.State = StateApproved
+		}
+		answerJSON(w, http.StatusOK, request)
+	})
+	var seen []int64
+	request, err := client.Follow(t.Context(), "r1", func(r Request) { seen = append(seen, r.TTLSeconds) })
+	if err != nil || request.State != StateApproved || !slices.Equal(seen, []int64{1, 2}) {
+		t.Error(request, err, seen)
 	}
 }
 

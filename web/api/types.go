@@ -142,13 +142,16 @@ type Request struct {
 	Needs        []Need    `json:"needs,omitempty"`   // humans who must approve
 	Verdict      string    `json:"verdict,omitempty"` // a reviewer's words on a denial
 	Reason       string    `json:"reason,omitempty"`  // the agent's own words
+	Repeats      int       `json:"repeats,omitempty"` // how often the same was asked again while it waits: that gives this request
 	Created      time.Time `json:"created"`
 	Deadline     time.Time `json:"deadline"`         // pending: for the humans; approved: for collecting
 	Expires      time.Time `json:"expires,omitzero"` // of its leases, from the first collect on
 	Page         string    `json:"page,omitempty"`   // where a reviewer decides; the link carries no authority
+	Phrase       string    `json:"phrase,omitempty"` // while pending: four words that the page must show too; no secret
 	Digest       string    `json:"digest,omitempty"` // while pending: of what a reviewer is shown and signs
 	Collected    int       `json:"collected"`        // times
 	Config       string    `json:"config"`           // hash of the configuration it was decided under
+	Taken        []Taken   `json:"taken,omitempty"`  // what reviewers took away; Items is what is left
 
 	Operation *Operation `json:"operation,omitempty"` // one call through the gateway, instead of a credential
 
@@ -166,6 +169,15 @@ type Item struct {
 	Native      []string `json:"native,omitempty"`  // the provider's own policy, line by line
 	Ends        string   `json:"ends,omitempty"`    // how surely it ends
 	TTLSeconds  int64    `json:"ttl_seconds"`
+}
+
+// Taken is what reviewers took away from one target of a request.
+type Taken struct {
+	Environment string   `json:"environment"`
+	Target      string   `json:"target"`
+	Whole       bool     `json:"whole,omitempty"`       // this target was denied: there is no item of it left
+	Scopes      []string `json:"scopes,omitempty"`      // that were there, and are no longer there in full
+	TTLSeconds  int64    `json:"ttl_seconds,omitempty"` // it would have lived so long; 0: that is unchanged
 }
 
 // Operation is one call through the gateway that humans decide, instead of a credential: after the approval

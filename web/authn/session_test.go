@@ -21,7 +21,7 @@ type sessionBed struct {
 func newSessionBed(t *testing.T) *sessionBed {
 	t.Helper()
 	bed := &sessionBed{store: &brokertest.Store{}, now: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)}
-	bed.sessions = NewSessions(bed.store, func() time.Time { return bed.now }, true)
+	bed.sessions = NewSessions(SessionsConfig{Store: bed.store, Now: func() time.Time { return bed.now }, Secure: true})
 	bed.save(t, &broker.Passkey{ID: "key", Human: "alice"})
 	return bed
 }

@@ -14,7 +14,7 @@ func TestEveryThingThatIsDestroyedIsCalledByItsName(t *testing.T) {
 	now := time.Date(2026, 4, 24, 12, 0, 0, 0, time.UTC)
 	r := broker.Request{
 		ID: "r", Agent: "claude", Environments: []string{"staging"}, State: broker.RequestPending, TTL: time.Minute,
-		Operation: &broker.Operation{Names: map[broker.Resource]broker.Resource{}},
+		Operation: &broker.Operation{Text: "mutation", Names: map[broker.Resource]broker.Resource{}},
 	}
 	item := broker.Item{Environment: "staging", Target: "railway", Description: broker.Description{Reaches: []string{"staging"}, TTL: time.Minute}}
 	for i := range 5 {

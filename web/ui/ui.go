@@ -33,20 +33,37 @@ const (
 	PageRequest  Name = "request"  // Request
 	PageSubject  Name = "subject"  // Subject: an agent, a target, an invite or a freeze
 	PageProblem  Name = "problem"  // Problem
+
+	PageRequests     Name = "requests"     // Requests: all that this human may see
+	PageLeases       Name = "leases"       // Leases
+	PageAgents       Name = "agents"       // Agents
+	PageEnvironments Name = "environments" // Environments
+	PageTasks        Name = "tasks"        // Tasks
+	PageAudit        Name = "audit"        // Audit
+	PageMe           Name = "me"           // Me: this human's passkeys and sessions
+	PageNewPasskey   Name = "new-passkey"  // NewPasskey
+	PagePeople       Name = "people"       // People
+	PageConfirm      Name = "confirm"      // Confirm: is this really meant?
+	PageCode         Name = "code"         // Code: a one-time code, shown once
 )
 
-var names = []Name{PageInvite, PageRegister, PageSignIn, PageInbox, PageRequest, PageSubject, PageProblem}
+var names = []Name{
+	PageInvite, PageRegister, PageSignIn, PageInbox, PageRequest, PageSubject, PageProblem,
+	PageRequests, PageLeases, PageAgents, PageEnvironments, PageTasks, PageAudit, PageMe, PageNewPasskey, PagePeople, PageConfirm, PageCode,
+}
 
 // Frame is what stands around every page.
 type Frame struct {
 	Title   string
 	Human   string // who is signed in, empty for nobody
+	Nav     []Link // to the pages that this human may open
 	Notices []Notice
+	Live    Live
 	View    any // what the page shows, of the type that its name says
 }
 
-// Notice is a warning that stands on every page.
-type Notice struct{ Head, Text string }
+// Notice is a warning that stands on every page. Path leads to where more is said, empty for nowhere.
+type Notice struct{ Head, Text, Path string }
 
 // Pages holds the parsed templates.
 type Pages struct{ sets map[Name]*template.Template }
@@ -56,7 +73,7 @@ func New() (*Pages, error) {
 	p := &Pages{sets: map[Name]*template.Template{}}
 	for _, name := range names {
 		set, err := template.New("layout.html").Funcs(functions()).
-			ParseFS(files, "template/layout.html", "template/part.html", "template/"+string(name)+".html")
+			ParseFS(files, "template/layout.html", "template/part.html", "template/list.html", "template/"+string(name)+".html")
 		if err != nil {
 			return nil, fmt.Errorf("parsing page %s: %w", name, err)
 		}

@@ -89,8 +89,8 @@ func TestTheAgentsWordsComeAfterEveryFact(t *testing.T) {
 	page := render(t, Fixture{Page: PageRequest, Frame: requestFixtures(fixtureTime())[0].Frame})
 	last := -1
 	for _, mark := range []string{
-		"asks to", "What can be destroyed", "How much that is", "Exactly what would be issued", "Walls", "Its end:", "Holes that the configuration accepts",
-		"Why a human is asked", "Approvals", "own words", "Unverified", "failed import",
+		"asks to", "the same four words", "What can be destroyed", "1,204,311 rows", "Exactly what would be issued", "Why a human is asked", "Who must sign",
+		"Walls", "Holes that the configuration accepts", "Its end:", "Before this", "own words", "Unverified", "failed import", "Decide", "Approve", "Stop this agent",
 	} {
 		at := strings.Index(page, mark)
 		if at <= last {

@@ -3,6 +3,7 @@ package ui
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,6 +21,7 @@ type Register struct{ Human, Options string }
 type SignIn struct {
 	FromElsewhere bool
 	Path          string
+	SingleSignOn  bool // there is one
 }
 
 // Problem is the view of PageProblem.
@@ -56,6 +58,29 @@ func actionsOf(set broker.Actions) []Action {
 // clock writes a moment as every page does.
 func clock(t time.Time) string { return t.UTC().Format("2 Jan 2006 15:04 UTC") }
 
+// ago says how long ago something was: "20 seconds ago". What is older than a day gets its date.
+func ago(t, now time.Time) string {
+	switch d := now.Sub(t); {
+	case d < time.Second:
+		return "just now"
+	case d < 2*time.Minute:
+		return span(d.Truncate(time.Second)) + " ago"
+	case d < 2*time.Hour:
+		return span(d.Truncate(time.Minute)) + " ago"
+	case d < 24*time.Hour:
+		return span(d.Truncate(time.Hour)) + " ago"
+	}
+	return clock(t)
+}
+
+// moment is ago and, where that is no date yet, the date.
+func moment(t, now time.Time) string {
+	if text := ago(t, now); text != clock(t) {
+		return text + " (" + clock(t) + ")"
+	}
+	return clock(t)
+}
+
 // span writes a duration in words: "10 minutes", "1 hour", "90 seconds".
 func span(d time.Duration) string {
 	d = d.Round(time.Second)
@@ -78,6 +103,15 @@ func count(n int, noun string) string {
 		return "1 " + noun
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// grouped writes a number with its thousands apart: "65,536".
+func grouped(n int) string {
+	text := strconv.Itoa(n)
+	for at := len(text) - 3; at > 0; at -= 3 {
+		text = text[:at] + "," + text[at:]
+	}
+	return text
 }
 
 // left says how long something still waits.

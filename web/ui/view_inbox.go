@@ -1,6 +1,8 @@
 package ui
 
 import (
+	"cmp"
+	"fmt"
 	"strings"
 	"time"
 
@@ -14,40 +16,69 @@ type Inbox struct {
 	Recent []Entry // requests that are decided
 }
 
-// Group is a kind of things that wait.
+// Group is a kind of things that wait. More says how many of them are not shown.
 type Group struct {
-	Title   string
-	Entries []Entry
+	Title, More string
+	Entries     []Entry
 }
 
-// Entry is one thing that waits.
+// Entry is one thing in a list. A request has the worst clause of its sentence; everything else has What.
 type Entry struct {
-	Path, Who, What, When string
-	Actions               []Action
+	Path, Who, What string
+	Verb            string
+	Clause          *Clause
+	Also            bool // the request asks for more than this
+	Notes           []Note
 }
 
-const recentInInbox = 5
+// Note is in small what else a glance should tell: time left, repeats, how it ended.
+type Note struct {
+	Text   string
+	Strong bool
+}
+
+func notes(texts ...string) []Note {
+	list := make([]Note, len(texts))
+	for i, text := range texts {
+		list[i] = Note{Text: text}
+	}
+	return list
+}
+
+const (
+	recentInInbox = 5
+	longInList    = 60 // characters of a name in a list
+)
 
 // InboxOf makes the view of an inbox; recent are requests that this human may see, newest first.
-func InboxOf(in broker.Inbox, recent []broker.Request, now time.Time) Inbox {
+func InboxOf(in broker.Inbox, recent []broker.Request, configuration *broker.Configuration, now time.Time) Inbox {
 	view := Inbox{}
-	add := func(title string, entries []Entry) {
+	add := func(title, more string, entries []Entry) {
 		if len(entries) > 0 {
-			view.Groups = append(view.Groups, Group{title, entries})
+			view.Groups = append(view.Groups, Group{title, more, entries})
 		}
 	}
-	add("Requests", entries(in.Requests, func(r broker.Request) Entry { return requestEntry(r, now) }))
-	add("Freezes to lift", entries(in.Freezes, freezeEntry))
-	add("Targets to confirm", entries(in.Pins, pinEntry))
-	add("Agents to activate", entries(in.Agents, agentEntry))
-	add("People to admit", entries(in.Invites, inviteEntry))
+	add("Requests", moreWait(in), entries(in.Requests, func(r broker.Request) Entry { return requestEntry(r, configuration, now) }))
+	add("Freezes to lift", "", entries(in.Freezes, freezeEntry))
+	add("Passkeys to confirm", "", entries(in.Passkeys, passkeyEntry))
+	add("Targets to confirm", "", entries(in.Pins, pinEntry))
+	add("Agents to activate", "", entries(in.Agents, agentEntry))
+	add("People to admit", "", entries(in.Invites, inviteEntry))
 	view.Empty = len(view.Groups) == 0
 	for _, r := range recent {
 		if r.State != broker.RequestPending && len(view.Recent) < recentInInbox {
-			view.Recent = append(view.Recent, Entry{Path: RequestPath(r.ID), Who: r.Agent, What: r.Task + " in " + strings.Join(r.Environments, ", "), When: stateText(r.State, r.Operation != nil)})
+			view.Recent = append(view.Recent, Entry{Path: RequestPath(r.ID), Who: r.Agent, What: "· " + r.Task + " in " + strings.Join(r.Environments, ", "), Notes: notes(settledText(r))})
 		}
 	}
 	return view
+}
+
+func moreWait(in broker.Inbox) string {
+	more := in.Waiting - len(in.Requests)
+	if more <= 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s wait. Here are the %d that can lose the most; %s more wait behind them.", grouped(in.Waiting), len(in.Requests), grouped(more))
 }
 
 func entries[T any](list []T, entry func(T) Entry) []Entry {
@@ -58,25 +89,42 @@ func entries[T any](list []T, entry func(T) Entry) []Entry {
 	return out
 }
 
-// requestEntry tells the worst that is asked; the page tells all.
-func requestEntry(r broker.Request, now time.Time) Entry {
-	entry := Entry{Path: RequestPath(r.ID), Who: r.Agent, When: left(r.Deadline, now)}
-	where := " in " + strings.Join(r.Environments, ", ")
-	clauses := clausesOf(r)
+// requestEntry tells the worst that is asked, and how long it waits; the page tells all.
+func requestEntry(r broker.Request, configuration *broker.Configuration, now time.Time) Entry {
+	entry := worstOf(r, configuration)
+	entry.Notes = notes(left(r.Deadline, now))
+	if r.Repeats > 0 {
+		entry.Notes = append(entry.Notes, Note{strings.ToLower(asked(r)), true})
+	}
+	if r.Granted != nil {
+		entry.Notes = append(entry.Notes, Note{Text: "made smaller by a reviewer"})
+	}
+	return entry
+}
+
+// worstOf is one line about a request.
+func worstOf(r broker.Request, configuration *broker.Configuration) Entry {
+	entry := Entry{Path: RequestPath(r.ID), Who: r.Agent, Verb: verb(r)}
+	clauses := clausesOf(r, configuration)
 	if len(clauses) == 0 {
-		entry.What = "asks for nothing" + where
+		entry.What = "asks for nothing in " + strings.Join(r.Environments, ", ")
 		return entry
 	}
 	worst := clauses[0]
-	entry.Actions, entry.What = worst.Actions, short(strings.Join(worst.Resources, ", "), 80)
-	if worst.More > 0 {
-		entry.What += " and " + count(worst.More, "other")
+	for i, t := range worst.Things {
+		worst.Things[i] = t.cut(longInList)
 	}
-	if len(clauses) > 1 {
-		entry.What += ", and more,"
-	}
-	entry.What += where
+	entry.Clause, entry.Also = &worst, len(clauses) > 1
 	return entry
+}
+
+// cut makes a name shorter still.
+func (t Thing) cut(most int) Thing {
+	length := max(t.Length, len([]rune(t.Name)))
+	if t.Name = short(t.Name, most); length > most {
+		t.Length = length
+	}
+	return t
 }
 
 func freezeEntry(f broker.Freeze) Entry {
@@ -84,7 +132,7 @@ func freezeEntry(f broker.Freeze) Entry {
 	if f.Of != broker.FreezeAll {
 		who = string(f.Of) + " " + f.Name
 	}
-	return Entry{Path: FreezePath(f.ID()), Who: who, What: "is frozen by " + actor(f.By), When: "since " + clock(f.At)}
+	return Entry{Path: FreezePath(f.ID()), Who: who, What: "is frozen by " + actor(f.By), Notes: notes("since " + clock(f.At))}
 }
 
 func pinEntry(p broker.Pin) Entry {
@@ -92,13 +140,18 @@ func pinEntry(p broker.Pin) Entry {
 	if !p.Confirmed.IsZero() {
 		what = "has changed: it now " + what
 	}
-	return Entry{Path: TargetPath(p.Environment + "/" + p.Target), Who: p.Target + " in " + p.Environment, What: what, When: "seen " + clock(p.Learned)}
+	return Entry{Path: TargetPath(p.Environment + "/" + p.Target), Who: p.Target + " in " + p.Environment, What: what, Notes: notes("seen " + clock(p.Learned))}
+}
+
+func passkeyEntry(w broker.WaitingPasskey) Entry {
+	what := "was made with your session, and waits for an earlier passkey of yours"
+	return Entry{Path: "/me", Who: cmp.Or(w.Passkey.Name, "a new passkey"), What: what, Notes: notes("until " + clock(w.Expires))}
 }
 
 func agentEntry(a broker.Agent) Entry {
-	return Entry{Path: AgentPath(a.Name), Who: a.Name, What: "wants to work on your behalf", When: "added " + clock(a.Created)}
+	return Entry{Path: AgentPath(a.Name), Who: a.Name, What: "wants to work on your behalf", Notes: notes("added " + clock(a.Created))}
 }
 
 func inviteEntry(i broker.Invite) Entry {
-	return Entry{Path: HumanPath(i.Human), Who: i.Human, What: "is invited by " + actor(i.By), When: "until " + clock(i.Expires)}
+	return Entry{Path: HumanPath(i.Human), Who: i.Human, What: "is invited by " + actor(i.By), Notes: notes("until " + clock(i.Expires))}
 }

@@ -3,7 +3,6 @@ package ui
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/hourkey/hourkey/broker"
 )
@@ -18,6 +17,7 @@ type Subject struct {
 	Signs            bool   // it waits for this human
 	NotYours         string
 	Sign             Sign
+	Agent            *AgentMore // of an agent's page
 }
 
 // Word is a part of a sentence. What others wrote is Strong, and only that is.
@@ -42,7 +42,7 @@ func AgentOf(a broker.Agent, signs bool) Subject {
 		Sentence: []Word{strong(a.Name), plain(" wants to work on behalf of "), strong(a.Owner), plain(".")},
 		Facts:    []NamedFact{{"Owner", a.Owner, false}, {"Added", clock(a.Created), false}},
 		Signs:    signs, NotYours: "Nothing here waits for you.",
-		Sign: Sign{broker.ActActivateAgent, a.Name, a.Digest(), "Activate this agent…"},
+		Sign: Sign{Act: broker.ActActivateAgent, Subject: a.Name, Digest: a.Digest(), Button: "Activate this agent…"},
 	}
 	if a.Thumbprint != "" {
 		view.Facts = append(view.Facts, NamedFact{"Key (SHA-256 thumbprint)", a.Thumbprint, true})
@@ -53,6 +53,10 @@ func AgentOf(a broker.Agent, signs bool) Subject {
 		view.Sentence[1] = plain(" works on behalf of ")
 		view.Facts = append(view.Facts, NamedFact{"Active since", clock(a.Activated), false})
 		view.Care = ""
+	case a.State == broker.AgentRemoved:
+		view.Sentence[1], view.Care = plain(" worked on behalf of "), ""
+	case a.State == broker.AgentInvited:
+		view.Sentence[1] = plain(" may enrol a key, to work on behalf of ")
 	case a.State == broker.AgentInert && !signs:
 		view.NotYours = "Its owner, " + a.Owner + ", activates it."
 	}
@@ -85,7 +89,7 @@ func TargetOf(p broker.Pin, protected, signs bool) Subject {
 		Facts:    []NamedFact{{"Identity now", p.Seen.ID, true}, {"Learned", clock(p.Learned), false}},
 		Care:     "Sign only if this really is " + p.Environment + ". Until then nothing is issued there; from then on, nothing is issued if it ever says that it is something else.",
 		Signs:    signs, NotYours: "An operator confirms it.",
-		Sign: Sign{broker.ActConfirmTarget, p.Environment + "/" + p.Target, p.Digest(), fmt.Sprintf("Confirm: this is %s…", p.Environment)},
+		Sign: Sign{Act: broker.ActConfirmTarget, Subject: p.Environment + "/" + p.Target, Digest: p.Digest(), Button: fmt.Sprintf("Confirm: this is %s…", p.Environment)},
 	}
 	switch {
 	case p.IsConfirmed():
@@ -99,21 +103,31 @@ func TargetOf(p broker.Pin, protected, signs bool) Subject {
 	return view
 }
 
-// InviteOf makes the view of a newcomer.
+// InviteOf makes the view of a newcomer, or of somebody who lost the passkeys.
 func InviteOf(i broker.Invite, signs bool) Subject {
 	view := Subject{
-		State: string(i.State), StateText: inviteState(i.State),
-		Sentence: []Word{strong(actor(i.By)), plain(" invites "), strong(i.Human), plain(" to make a passkey.")},
+		State: string(i.State), StateText: inviteState(i.State), Sentence: []Word{strong(actor(i.By)), plain(" invites "), strong(i.Human), plain(" to make a passkey.")},
 		Facts: []NamedFact{
 			{"Groups", listed(i.Groups), false}, {"Signatures", fmt.Sprintf("%d of %d: %s", len(i.Signed), i.Needs, listed(i.Signed)), false},
 			{"Invited", clock(i.Created), false}, {"The code ends", clock(i.Expires), false},
 		},
 		Care:  "Once admitted, this person can approve what the groups above may approve.",
 		Signs: signs, NotYours: "Nothing here waits for you.",
-		Sign: Sign{broker.ActAdmitHuman, i.Human, i.Digest(), "Admit…"},
+		Sign: Sign{Act: broker.ActAdmitHuman, Subject: i.Human, Digest: i.Digest(), Button: "Admit…"},
+	}
+	switch {
+	case i.Passkey != nil:
+		view.Sentence = []Word{strong(i.Human), plain(", who signed on as "), strong(i.Account), plain(", made a passkey here.")}
+		view.Facts[2].Name, view.Facts[3].Name = "Made", "It waits until"
+		view.Facts = append([]NamedFact{{"Words to compare", i.Phrase(), true}, {"Passkey", i.Passkey.ID, true}}, view.Facts...)
+		view.Care = "Call " + i.Human + " and let them read you the words: if they differ, or " + i.Human + " made no passkey, do not sign. Once admitted, it can approve what the groups above may approve."
+	case i.Replaces:
+		view.Sentence[1], view.Sentence[3] = plain(" says that "), plain(" lost the passkeys. A new one replaces them.")
+		view.Alarm = true
+		view.Care = "Sign only if you know from " + i.Human + " in person that this is so: whoever has the code can approve in their name."
 	}
 	if i.State != broker.InviteInert {
-		view.Care = ""
+		view.Alarm, view.Care = false, ""
 	}
 	return view
 }
@@ -146,7 +160,7 @@ func FreezeOf(f broker.Freeze, signs bool) Subject {
 		Facts:    []NamedFact{{"Frozen by", actor(f.By), false}, {"Since", clock(f.At), false}, {"Why", why, false}},
 		Care:     "Lifting it lets keys be issued again. It brings none back.",
 		Signs:    signs, NotYours: "An operator lifts it.",
-		Sign: Sign{broker.ActLiftFreeze, f.ID(), f.Digest(), "Lift the freeze…"},
+		Sign: Sign{Act: broker.ActLiftFreeze, Subject: f.ID(), Digest: f.Digest(), Button: "Lift the freeze…"},
 	}
 	if !f.Until.IsZero() {
 		view.Facts = append(view.Facts, NamedFact{"Until", clock(f.Until), false})
@@ -173,24 +187,4 @@ func listed(list []string) string {
 		return "none"
 	}
 	return strings.Join(list, ", ")
-}
-
-// ResetNotice stands on every page for a week after a human's passkeys were reset from the shell.
-func ResetNotice(human string, at, now time.Time) (Notice, bool) {
-	const week = 7 * 24 * time.Hour
-	if at.IsZero() || !now.Before(at.Add(week)) {
-		return Notice{}, false
-	}
-	return Notice{
-		Head: "Passkeys were reset.",
-		Text: fmt.Sprintf("Those of %s, at %s, from the broker's own shell. If nobody told you why, ask before you sign anything.", human, clock(at)),
-	}, true
-}
-
-// MistakesNotice stands on every page of an installation whose broker the agent's OS user could reach.
-func MistakesNotice() Notice {
-	return Notice{
-		Head: "Protects from mistakes only.",
-		Text: "Programs can run, or have run, under this broker's own OS user, and could go around it. “hourkeyd install” sets up a broker for which that is not so.",
-	}
 }

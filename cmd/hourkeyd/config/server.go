@@ -31,10 +31,11 @@ type Server struct {
 	Keys           string         // the key-encryption key
 	Anchor         string         // outside the data folder, so that a rolled back store is noticed
 
-	Limits   broker.Limits
-	Sessions Sessions                 // of humans' browsers
-	Groups   map[string][]string      // group → humans
-	Roles    map[broker.Role][]string // role → groups
+	Limits       broker.Limits
+	Sessions     Sessions                 // of people's browsers
+	SingleSignOn *SingleSignOn            // nil: passkeys alone
+	Groups       map[string][]string      // group → humans
+	Roles        map[broker.Role][]string // role → groups
 }
 
 // Sessions is how long a browser stays signed in.
@@ -42,8 +43,8 @@ type Sessions struct{ Idle, Life time.Duration }
 
 // The most that these settings may say.
 const (
-	maxSessionIdle = 4 * time.Hour
-	maxSessionLife = 24 * time.Hour
+	maxSessionIdle = 30 * time.Minute
+	maxSessionLife = 12 * time.Hour
 	maxPasskeyWait = 14 * 24 * time.Hour
 )
 
@@ -99,6 +100,7 @@ func (s *Server) decode(d document) error {
 		"sessions": func(value *yaml.Node) error {
 			return d.fields(value, map[string]field{"idle": d.text(&text, "sessions.idle"), "life": d.text(&text, "sessions.life")})
 		},
+		"sso":    d.singleSignOn(&s.SingleSignOn),
 		"groups": func(value *yaml.Node) error { return s.groups(d, value) },
 		"roles":  func(value *yaml.Node) error { return s.roles(d, value) },
 	})

@@ -73,7 +73,7 @@ func Load(path string, guard Guard) (*Set, error) {
 	if err := set.references(); err != nil {
 		return nil, err
 	}
-	set.Hash = hash(slices.Concat(files, set.Tasks, set.Guardrails), server.Groups, server.Roles)
+	set.Hash = hash(slices.Concat(files, set.Tasks, set.Guardrails), server)
 	return set, nil
 }
 
@@ -188,6 +188,7 @@ func (s *Set) references() error {
 	for group := range s.Server.Groups {
 		known = append(known, group)
 	}
+	known = append(known, s.Server.SingleSignOn.OurGroups()...)
 	check := func(where, field string, groups []string) error {
 		for _, group := range groups {
 			if !slices.Contains(known, group) {
@@ -209,9 +210,9 @@ func (s *Set) references() error {
 	return nil
 }
 
-// hash pins names and bytes of the files, and groups and roles in an order that does not depend on
+// hash pins names and bytes of the files, and groups, roles and what single sign-on brings in an order that does not depend on
 // how they are written.
-func hash(files []File, groups map[string][]string, roles map[broker.Role][]string) string {
+func hash(files []File, server Server) string {
 	type entry struct{ Name, SHA256 string }
 	entries := make([]entry, len(files))
 	for i, file := range files {
@@ -219,7 +220,7 @@ func hash(files []File, groups map[string][]string, roles map[broker.Role][]stri
 		entries[i] = entry{file.Name, hex.EncodeToString(sum[:])}
 	}
 	slices.SortFunc(entries, func(a, b entry) int { return strings.Compare(a.Name, b.Name) })
-	text, err := json.Marshal([]any{"hourkey/configuration/1", entries, sorted(groups), sorted(roles)})
+	text, err := json.Marshal([]any{"hourkey/configuration/2", entries, sorted(server.Groups), sorted(server.Roles), string(server.SingleSignOn.Canonical())})
 	if err != nil {
 		panic(fmt.Sprintf("config: text that does not encode: %v", err)) // strings always do
 	}

@@ -46,6 +46,7 @@ type Daemon struct {
 	build   Build
 	web     *web.Server
 	gateway *proxy.Proxy
+	signOn  *authn.SingleSignOn
 	tls     *certificate // nil: plain HTTP
 	http    net.Listener
 	admin   net.Listener
@@ -138,12 +139,28 @@ func (d *Daemon) openBroker(ctx context.Context, set *config.Set, past past) (er
 	if err != nil {
 		return err
 	}
+	if err := d.openSignOn(set.Server); err != nil {
+		return err
+	}
 	d.web, err = web.New(web.Config{
 		Broker: d.broker, Store: store, Origin: set.Server.Origin, AccessKey: access, Verifier: verifier, Now: d.options.Now,
 		Log: d.options.Log, TargetKeys: d.targetKeys, TrustedProxies: set.Server.TrustedProxies, Metrics: metrics,
-		Tunnel: d.gateway,
+		Tunnel: d.gateway, SingleSignOn: d.signOn, SessionIdle: set.Server.Sessions.Idle, SessionLife: set.Server.Sessions.Life,
+		Export: d.stack.Export,
 	})
 	return err
+}
+
+// openSignOn makes the way in through another's sign-in. The provider need not be there yet.
+func (d *Daemon) openSignOn(server config.Server) (err error) {
+	if d.signOn, err = authn.NewSingleSignOn(authn.SingleSignOnConfig{Origin: server.Origin, Now: d.options.Now}); err != nil {
+		return err
+	}
+	settings, err := signOnSettings(server.SingleSignOn, d.build.Secrets)
+	if err != nil {
+		return err
+	}
+	return d.signOn.Use(settings)
 }
 
 // authority certifies the gateway's ends of tunnels, with a key that has no other use.
@@ -291,12 +308,17 @@ func (d *Daemon) Reload(ctx context.Context, caller broker.Caller) (admin.Reload
 		d.broker.ReloadRefused(ctx, caller, admin.ProblemOf(err).Message)
 		return admin.Reloaded{}, err
 	}
+	signOn, err := signOnSettings(set.Server.SingleSignOn, d.build.Secrets)
+	if err != nil {
+		d.broker.ReloadRefused(ctx, caller, admin.ProblemOf(err).Message)
+		return admin.Reloaded{}, errors.Join(err, next.closeExcept(d.current))
+	}
 	done := admin.Reloaded{Config: next.Hash, Wider: wider(d.current, next), Restart: restart(d.server, set.Server)}
 	if err := d.broker.Reload(ctx, caller, next.Configuration, done.Wider); err != nil {
 		return admin.Reloaded{}, errors.Join(err, next.closeExcept(d.current))
 	}
 	d.current = next
-	return done, nil
+	return done, d.signOn.Use(signOn)
 }
 
 // next reads and opens what the files say now.
@@ -320,6 +342,7 @@ func restart(was, is config.Server) []string {
 	for name, differs := range map[string]bool{
 		"listen": was.Listen != is.Listen, "origin": was.Origin != is.Origin, "data": was.Data != is.Data, "keys": was.Keys != is.Keys,
 		"anchor": was.Anchor != is.Anchor, "tls": was.TLSCert != is.TLSCert || was.TLSKey != is.TLSKey,
+		"sessions":        was.Sessions != is.Sessions,
 		"trusted_proxies": !slices.Equal(was.TrustedProxies, is.TrustedProxies),
 	} {
 		if differs {

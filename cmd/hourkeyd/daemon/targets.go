@@ -49,6 +49,9 @@ func (b Build) Configuration(ctx context.Context, set *config.Set, former *Built
 		Hash: set.Hash, Environments: set.Environments, Groups: set.Server.Groups, Roles: set.Server.Roles,
 		Policy: policy, Targets: map[broker.TargetRef]broker.Target{}, Limits: set.Server.Limits,
 	}}
+	if sso := set.Server.SingleSignOn; sso != nil {
+		built.SignOn = &broker.SignOn{Issuer: sso.Issuer, Groups: sso.OurGroups()}
+	}
 	for _, target := range set.Targets {
 		if err := b.target(ctx, set, built, target); err != nil {
 			return nil, errors.Join(err, built.closeExcept(nil))

@@ -40,16 +40,16 @@ func (a answer) refusal() string {
 	return a.Errors[0].Message
 }
 
-// pending is the request of a call that waits for a human: id, page, and the line that says so. The zero
-// value is of a call that does not.
-type pending struct{ id, page, line string }
+// pending is the request of a call that waits for a human: id, page, the line that says so, and the phrase that the
+// page must show. The zero value is of a call that does not.
+type pending struct{ id, page, line, phrase string }
 
 func (a answer) pending() pending {
 	if len(a.Errors) == 0 || a.Errors[0].Extensions.Code != api.CodePending {
 		return pending{}
 	}
 	e := a.Errors[0]
-	return pending{e.Extensions.Request, e.Extensions.URL, e.Message}
+	return pending{id: e.Extensions.Request, page: e.Extensions.URL, line: e.Message}
 }
 
 // post is `curl -X POST … -d '{"query":…}'`, as anybody can call.

@@ -117,8 +117,13 @@ func (d *drill) replay(ctx context.Context, request string) error {
 
 // review lets you decide, or with auto decides as you would on a good day.
 func (d *drill) review(ctx context.Context, asked pending) error {
+	request, err := d.agent.Request(ctx, asked.id, 0)
+	if err != nil {
+		return err
+	}
+	asked.phrase = request.Phrase
 	if !d.auto {
-		d.askYou(d.origin, you, d.code.Reveal(), asked.page)
+		d.askYou(d.origin, you, d.code.Reveal(), asked)
 		return nil
 	}
 	person, err := softkey.NewPerson(d.origin, nil)
@@ -132,12 +137,12 @@ func (d *drill) review(ctx context.Context, asked pending) error {
 	if err != nil {
 		return off("your own approval was refused: %v", err)
 	}
-	for _, word := range []string{"volumeDelete", d.railway.RenderCache, ownVolume, "1 backup"} {
+	for _, word := range []string{"volumeDelete", d.railway.RenderCache, ownVolume, "1 backup", asked.phrase} {
 		if !strings.Contains(shown, word) {
-			return off("the page did not say what would be lost: %s is not on it", word)
+			return off("the page is of another request, or does not say what would be lost: %s is not on it", word)
 		}
 	}
-	d.line("you", "read the page: the call, what goes, how much; sign with a passkey (--auto)")
+	d.line("you", "read the page: the phrase "+asked.phrase+", the call, what goes, how much; sign with a passkey (--auto)")
 	return nil
 }
 

@@ -48,14 +48,15 @@ func wrapped(text string) (lines []string) {
 	return append(lines, line)
 }
 
-// askYou tells what to do on the page.
-func (s *story) askYou(origin, name, code, page string) {
+// askYou tells what to do on the page. The page of the request comes by itself after the passkey.
+func (s *story) askYou(origin, name, code string, asked pending) {
 	s.printf(`
      1. open      %s/invite
      2. type      name %s   code %s
      3. make a passkey (your phone, your laptop's fingerprint, or a security key)
-     4. open      %s
-        read it; approve with the passkey, or deny
+     4. read      %s
+        which comes next; its phrase must be  %s
+        approve with the passkey, or deny
 
    No passkey on this machine? The browser offers "use a phone", and Chromium has a virtual one in its
    developer tools (More tools, WebAuthn). No browser here? ssh -L with this port from a machine that
@@ -63,7 +64,7 @@ func (s *story) askYou(origin, name, code, page string) {
 
    Waiting for you … (Ctrl-C ends the drill)
 
-`, origin, name, code, page)
+`, origin, name, code, asked.page, asked.phrase)
 }
 
 func (s *story) end(auto bool) {

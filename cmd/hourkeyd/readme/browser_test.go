@@ -7,9 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/webauthn"
 	"github.com/chromedp/chromedp"
 )
@@ -17,9 +19,14 @@ import (
 // browser is one page of a Chromium, as wide as a phone, in which an authenticator is plugged.
 type browser struct {
 	*testing.T
-	ctx   context.Context
-	taps  int // what the human did: buttons and links
-	typed int // what the human did: fields filled in
+	ctx context.Context
+
+	// What the human did.
+	taps   int // buttons and links
+	typed  int // fields filled in
+	opened int // addresses
+
+	most  int // taps that are allowed; 0: any number
 	shots int
 }
 
@@ -36,7 +43,7 @@ func newBrowser(t *testing.T) *browser {
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
 	b := &browser{T: t, ctx: ctx}
-	if err := chromedp.Do(ctx, authenticator(), chromedp.EmulateViewport(360, 740)); err != nil { // the first call starts the browser, and must have no timeout of its own
+	if err := chromedp.Do(ctx, authenticator(), countsClicks(), chromedp.EmulateViewport(360, 740)); err != nil { // the first call starts the browser, and must have no timeout of its own
 		t.Fatal(err)
 	}
 	return b
@@ -77,6 +84,27 @@ func authenticator() step {
 	})
 }
 
+// countsClicks lets the browser itself count the clicks of a human, over all pages of one site.
+func countsClicks() step {
+	const script = `addEventListener("click", (e) => {
+		if (e.isTrusted) sessionStorage.setItem("clicks", 1 + Number(sessionStorage.getItem("clicks")));
+	}, true)`
+	return chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
+		_, err := chromedp.Call(ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: script})
+		return err
+	})
+}
+
+// clicks is the browser's own count.
+func (b *browser) clicks() int {
+	b.Helper()
+	count, err := strconv.Atoi(b.ask(`sessionStorage.getItem("clicks") || "0"`))
+	if err != nil {
+		b.Error(err)
+	}
+	return count
+}
+
 // do runs steps, and shows the page when one fails.
 func (b *browser) do(what string, steps ...step) {
 	b.Helper()
@@ -100,6 +128,7 @@ func (b *browser) ask(expression string) string {
 // opens types an address that the terminal printed.
 func (b *browser) opens(address string) {
 	b.Helper()
+	b.opened++
 	b.do("opening "+address, chromedp.Navigate(address), until("the page is there", `document.readyState === "complete"`))
 }
 
@@ -113,7 +142,9 @@ func (b *browser) sees(text string) {
 // taps a button, in the part of the page that css names.
 func (b *browser) tap(css string) {
 	b.Helper()
-	b.taps++
+	if b.taps++; b.most > 0 && b.taps > b.most {
+		b.Fatalf("tap %d, on %s: expected at most %d", b.taps, css, b.most)
+	}
 	b.do("tapping "+css, chromedp.WaitVisible(chromedp.CSS(css)), chromedp.Click(chromedp.CSS(css)))
 }
 
@@ -141,8 +172,15 @@ func (b *browser) signs(says string) {
 	b.sees(says)
 }
 
-// enrols makes a passkey from what the terminal told: an address, a name and a one-time code.
+// enrols makes a passkey, and comes to the inbox.
 func (b *browser) enrols(address, name, code string) {
+	b.Helper()
+	b.makesPasskey(address, name, code)
+	b.sees("aiting for you")
+}
+
+// makesPasskey goes by what the terminal told: an address, a name and a one-time code.
+func (b *browser) makesPasskey(address, name, code string) {
 	b.Helper()
 	b.opens(address)
 	b.sees("Make your passkey")
@@ -151,7 +189,6 @@ func (b *browser) enrols(address, name, code string) {
 	b.tap(`button.big`)
 	b.sees("Welcome, " + name)
 	b.tap(`form[data-ceremony=register] button`)
-	b.sees("aiting for you")
 }
 
 // until waits for an expression to be true. (chromedp.Poll would need the eval that the pages forbid.)

@@ -19,7 +19,11 @@ type drill struct {
 	asks string // the request's page
 }
 
-// startDrill runs the README's command up to the point where it waits, and makes a passkey.
+// mostTaps is how often a human may have to tap from an invitation to the first approval.
+const mostTaps = 4
+
+// startDrill runs the README's command up to the point where it waits, and makes a passkey. From there on the
+// human has only what the terminal told, and taps at most mostTaps times.
 func startDrill(t *testing.T) *drill {
 	t.Helper()
 	d := &drill{page: newBrowser(t), shell: newShell(t)}
@@ -30,19 +34,19 @@ func startDrill(t *testing.T) *drill {
 	d.begins("go run ./cmd/hourkeyd demo")
 	told, _ := d.awaits(regexp.MustCompile(`Waiting for you[^\n]*\n`))
 	t.Log(told)
-	d.asks = find(t, told, `open +`+`(http://localhost:\d+/requests/\S+)`)
-	d.page.enrols(find(t, told, `open +(http://localhost:\d+/invite)`), find(t, told, `type +name (\S+)`), find(t, told, `code `+oneTime))
-	d.page.opens(d.asks)
-	d.page.sees("Exactly what would be called")
+	d.asks = find(t, told, `read +(http://localhost:\d+/requests/\S+)`)
+	d.page.most = mostTaps
+	d.page.makesPasskey(find(t, told, `open +(http://localhost:\d+/invite)`), find(t, told, `type +name (\S+)`), find(t, told, `code `+oneTime))
+	d.page.sees(find(t, told, `phrase must be +([a-z]+(?:-[a-z]+){3})\s`))
+	if at := d.page.ask(`location.href`); at != d.asks {
+		t.Errorf("after the passkey the browser is at %s, not where the one request waits: %s", at, d.asks)
+	}
 	d.page.sees("render-cache")
 	if page := d.page.ask(`document.body.innerText`); !strings.Contains(page, "volumeDelete(") || strings.Contains(page, "also lives in") {
 		t.Errorf("the page does not show the call, or says of what only staging has that it is elsewhere:\n%s", page)
 	}
 	return d
 }
-
-// mostTaps is what a human may have to tap from an invitation to the first approval.
-const mostTaps = 4
 
 // finishes waits for the end of the story.
 func (d *drill) finishes(wants ...string) {
@@ -57,14 +61,14 @@ func (d *drill) finishes(wants ...string) {
 			d.Errorf("the story does not say %q", want)
 		}
 	}
-	d.Logf("the human tapped %d times and filled in %d fields", d.page.taps, d.page.typed)
+	d.Logf("the human tapped %d times; besides, typed %d fields, and opened %d addresses", d.page.taps, d.page.typed, d.page.opened)
 }
 
 func TestDemoWaitsForAHumanWhoApproves(t *testing.T) {
 	d := startDrill(t)
 	d.page.signs("Approved")
-	if d.page.taps > mostTaps {
-		d.Errorf("the first approval took %d taps, expected at most %d", d.page.taps, mostTaps)
+	if clicks := d.page.clicks(); clicks > mostTaps || clicks != d.page.taps || d.page.opened != 1 {
+		d.Errorf("the first approval took %d clicks by the browser's count, %d by ours, expected at most %d; %d addresses were opened, expected 1", clicks, d.page.taps, mostTaps, d.page.opened)
 	}
 	d.finishes("approved by a passkey", "The cache is gone, as you wished")
 }
