@@ -50,7 +50,9 @@ missing_packages() {
 	command -v openssl >/dev/null || echo openssl
 	command -v python3 >/dev/null || echo python3
 	command -v nginx >/dev/null || echo nginx-light # whose reading of paths ours is held against
-	command -v gcc >/dev/null || echo gcc libc6-dev # for the race detector
+	command -v npm >/dev/null || echo npm           # fetches axe-core
+	/usr/bin/python3 -c 'import aiosmtpd' 2>/dev/null || echo python3-aiosmtpd # a mail server
+	command -v gcc >/dev/null || echo gcc libc6-dev # for the race detector, and dex
 }
 
 install_packages() {
@@ -76,6 +78,34 @@ build_linter() {
 	mkdir -p "$cache/bin"
 	(cd tools && go build -o "$binary.$$" github.com/golangci/golangci-lint/v2/cmd/golangci-lint) || return 1
 	mv "$binary.$$" "$binary"
+}
+
+# --- what the tests ask, once per version
+
+# axe-core judges the pages. What comes is compared with the SHA-256 that tools/axe pins.
+fetch_axe() {
+	local version sum folder
+	read -r version sum <tools/axe/VERSION
+	[ -f "$cache/axe-core-$version/axe.min.js" ] && return 0
+	folder=$(mktemp -d) || return 1
+	(cd "$folder" && npm pack --silent "axe-core@$version" && echo "$sum  axe-core-$version.tgz" | sha256sum -c - && tar xzf "axe-core-$version.tgz") || return 1
+	mkdir -p "$cache/axe-core-$version"
+	mv "$folder/package/axe.min.js" "$cache/axe-core-$version/" && rm -rf "$folder"
+}
+
+# build_server NAME MODULE PACKAGE builds a server from the module in tools/NAME, as NAME-VERSION.
+build_server() {
+	local version binary
+	version=$(sed -nE "s#^[[:space:]]*(require )?$2 (v[^ ]+).*#\2#p" "tools/$1/go.mod" | head -n 1)
+	binary=$cache/bin/$1-$version # before cd
+	[ -x "$binary" ] && return 0
+	mkdir -p "$cache/bin"
+	(cd "tools/$1" && go build -o "$binary.$$" "$3") || return 1
+	mv "$binary.$$" "$binary"
+}
+
+servers() {
+	fetch_axe && build_server dex github.com/dexidp/dex github.com/dexidp/dex/cmd/dex
 }
 
 lint() {
@@ -197,6 +227,7 @@ step "dependencies" check_dependencies
 step "vet" vet
 step "static build" static_build
 step "lint" lint
+step "servers" servers
 step "tests" all_tests
 step "tests with the race detector" race_tests
 step "crash tests" crash_tests
