@@ -446,3 +446,24 @@ func TestMegabyteOfTextIsNotAsked(t *testing.T) {
 	_, err := w.Ask("staging", "db:public.*:delete")
 	w.WantCode(err, broker.CodeDenied)
 }
+
+// A preview is words: nothing is kept that could be signed, and no name need be typed yet.
+func TestPreviewWritesNothing(t *testing.T) {
+	w := brokertest.NewWorld(t)
+	request := w.MustAsk("production", "db:public.*:delete")
+	before := len(w.Store.Log())
+	statement, items, err := w.Preview(t.Context(), "bob", broker.Intent{Act: broker.ActApprove, Subject: request.ID, Digest: request.Digest(), Narrow: &broker.Narrowing{TTL: time.Minute}})
+	if err != nil || statement.TTL != 60 || len(items) != 1 {
+		t.Fatalf("%+v, %v", statement, err)
+	}
+	if err := w.Store.View(t.Context(), func(r broker.Reader) error {
+		return r.Scan("ceremony", "", func([]byte) error { t.Error("a ceremony was kept"); return nil })
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if len(w.Store.Log()) != before {
+		t.Error("an event was written")
+	}
+	_, _, err = w.Preview(t.Context(), "bob", broker.Intent{Act: broker.ActApprove, Subject: request.ID, Digest: "other"})
+	w.WantCode(err, broker.CodeConflict)
+}

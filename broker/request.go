@@ -36,8 +36,9 @@ type Request struct {
 	Repeats      int           `json:"repeats,omitempty"` // how often the same came again while it was pending
 	Loss         int           `json:"loss,omitempty"`    // how much can be lost, 0 to 9, to sort by
 	Created      time.Time     `json:"created"`
-	Decided      time.Time     `json:"decided,omitzero"` // when it ceased to be pending
-	Deadline     time.Time     `json:"deadline"`         // pending: for humans; approved: for collecting
+	Decided      time.Time     `json:"decided,omitzero"`     // when it ceased to be pending
+	DecidedBy    string        `json:"decided_by,omitempty"` // actor: who said no, or was the last to sign
+	Deadline     time.Time     `json:"deadline"`             // pending: for humans; approved: for collecting
 	Collected    int           `json:"collected"`
 	Operation    *Operation    `json:"operation,omitempty"` // one call through the gateway, instead of a credential
 	Expires      time.Time     `json:"expires,omitzero"`    // of its leases, from the first collect on

@@ -23,12 +23,35 @@ type Intent struct {
 
 // Prepare makes the statement that the human will sign, and the nonce that Sign consumes.
 func (b *Broker) Prepare(ctx context.Context, human string, intent Intent) (*Ceremony, error) {
-	now := b.now()
+	ceremony, err := b.state(ctx, human, intent)
+	if err != nil {
+		return nil, err
+	}
+	if ceremony.Statement.Typed, err = b.typed(intent.Typed, ceremony.Items); err != nil {
+		return nil, err
+	}
 	nonce := make([]byte, nonceSize)
 	if _, err := io.ReadFull(b.random, nonce); err != nil {
 		return nil, fmt.Errorf("reading random bytes: %w", err)
 	}
-	ceremony := &Ceremony{Nonce: base64.RawURLEncoding.EncodeToString(nonce), Expires: now.Add(SignFor)}
+	ceremony.Nonce, ceremony.Expires = base64.RawURLEncoding.EncodeToString(nonce), b.now().Add(SignFor)
+	ceremony.Statement.Expires = ceremony.Expires.Format(time.RFC3339Nano)
+	return ceremony, b.update(ctx, func(tx Tx) error { return tx.Save(ceremony) })
+}
+
+// Preview says what Prepare would ask the human to sign, and writes nothing: for a page where something is being
+// unticked. Names that must be typed need not be there yet.
+func (b *Broker) Preview(ctx context.Context, human string, intent Intent) (Statement, []Item, error) {
+	ceremony, err := b.state(ctx, human, intent)
+	if err != nil {
+		return Statement{}, nil, err
+	}
+	return ceremony.Statement, ceremony.Items, nil
+}
+
+// state makes the statement of an intent, without nonce and time.
+func (b *Broker) state(ctx context.Context, human string, intent Intent) (*Ceremony, error) {
+	ceremony := &Ceremony{}
 	var request Request
 	err := b.store.View(ctx, func(r Reader) (err error) {
 		ceremony.Statement, request, err = b.stateSubject(r, human, intent.Act, intent.Subject)
@@ -41,15 +64,9 @@ func (b *Broker) Prepare(ctx context.Context, human string, intent Intent) (*Cer
 		return nil, changedSince()
 	}
 	if intent.Act == ActApprove {
-		if ceremony.Items, err = b.narrow(ctx, &request, &ceremony.Statement, intent.Narrow); err != nil {
-			return nil, err
-		}
-		if ceremony.Statement.Typed, err = b.typed(intent.Typed, ceremony.Items); err != nil {
-			return nil, err
-		}
+		ceremony.Items, err = b.narrow(ctx, &request, &ceremony.Statement, intent.Narrow)
 	}
-	ceremony.Statement.Expires = ceremony.Expires.Format(time.RFC3339Nano)
-	return ceremony, b.update(ctx, func(tx Tx) error { return tx.Save(ceremony) })
+	return ceremony, err
 }
 
 // typed checks that the human wrote out where this lets something be deleted for good.
@@ -57,8 +74,8 @@ func (b *Broker) typed(names []string, items []Item) ([]string, error) {
 	must := b.Configuration().MustType(items)
 	for _, name := range must {
 		if !slices.Contains(names, name) {
-			return nil, Errorf(CodeInvalid, "type the name of the environment: %s", name).WithField("typed").
-				WithNext("this lets something be deleted in %s, which is protected", name)
+			return nil, Errorf(CodeInvalid, "this lets something be deleted in %s, which is protected", name).WithField("typed").
+				WithNext("type the name of the environment: %s", name)
 		}
 	}
 	return must, nil
@@ -203,7 +220,7 @@ func (b *Broker) approve(tx Tx, approval Approval) error {
 	kind := EventRequestReviewed
 	if missing := b.Configuration().missing(request, append(approvals, approval)); len(missing) == 0 {
 		kind, request.State, request.Deadline = EventRequestApproved, RequestApproved, b.now().Add(CollectFor)
-		request.Decided = b.now()
+		request.Decided, request.DecidedBy = b.now(), "human:"+approval.Reviewer
 	}
 	if err := errors.Join(tx.Save(&approval), tx.Save(&request)); err != nil {
 		return err

@@ -275,7 +275,7 @@ func (b *Broker) close(tx Tx, was Request, state RequestState, kind EventType, a
 		return nil
 	}
 	if now.State == RequestPending {
-		now.Decided = b.now()
+		now.Decided, now.DecidedBy = b.now(), actor
 	}
 	now.State, now.Verdict = state, words
 	if err := tx.Save(&now); err != nil {

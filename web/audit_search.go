@@ -28,7 +28,7 @@ type search struct {
 	actor    string
 	subject  string
 	text     string    // lower case
-	inData   []byte    // the same as JSON has it
+	inJSON   []byte    // the same as it stands inside of a JSON text
 	from, to time.Time // from inclusive, to exclusive; zero: unbounded
 
 	before    uint64 // only events with a lower number
@@ -50,7 +50,7 @@ func newSearch(filter ui.AuditFilter) (s search, err error) {
 		if err != nil {
 			return s, err
 		}
-		s.inData = raw[1 : len(raw)-1]
+		s.inJSON = raw[1 : len(raw)-1]
 	}
 	if s.from, s.to, err = daysOf(filter); err != nil {
 		return s, err
@@ -68,7 +68,11 @@ func (s search) matches(e broker.Event) bool {
 		!s.to.IsZero() && !e.Time.Before(s.to):
 		return false
 	}
-	return s.text == "" || strings.Contains(strings.ToLower(string(e.Type)+"\n"+e.Actor+"\n"+e.Subject), s.text) || bytes.Contains(bytes.ToLower(e.Data), s.inData)
+	if s.text == "" || strings.Contains(strings.ToLower(string(e.Type)+"\n"+e.Actor+"\n"+e.Subject), s.text) {
+		return true
+	}
+	lower := bytes.ToLower(e.Data)
+	return bytes.Contains(lower, s.inJSON) || bytes.Contains(lower, []byte(s.text))
 }
 
 // searchLog reads the log backwards, block by block, until a page is full, the log's beginning or the search's

@@ -76,7 +76,10 @@ func newTeam(t testing.TB) *team {
 	}
 	site := &httptest.Server{Listener: listener, Config: &http.Server{Handler: server, ReadHeaderTimeout: time.Minute}}
 	site.Start()
-	t.Cleanup(site.Close)
+	t.Cleanup(func() {
+		server.endWaits() // as Serve does: a page that is open follows its changes
+		site.Close()
+	})
 	return w
 }
 

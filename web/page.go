@@ -54,9 +54,7 @@ func (p *pages) aboutRequest(v *visit, request broker.Request) (ui.Context, erro
 	if c.History, err = p.broker.History(v.ctx(), v.asHuman(), request); err != nil {
 		return c, err
 	}
-	if c.DeniedBy, err = p.deniedBy(v, request); err != nil {
-		return c, err
-	}
+	c.DeniedBy = deniedBy(request)
 	freezes, err := p.broker.Freezes(v.ctx())
 	at := slices.IndexFunc(freezes, func(f broker.Freeze) bool { return f.Of == broker.FreezeAgent && f.Name == request.Agent })
 	if at >= 0 {

@@ -1,9 +1,11 @@
 package web
 
 import (
+	"context"
 	"strings"
 	"testing"
 
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 
 	"github.com/hourkey/hourkey/broker"
@@ -64,10 +66,18 @@ func TestInChromiumTheLastLookCanBeLeft(t *testing.T) {
 	}
 }
 
+// alone keeps the pages that are opened next from following the broker's changes.
+func alone() step {
+	return chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
+		_, err := chromedp.Call(ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: `delete window.EventSource`})
+		return err
+	})
+}
+
 // The attack on attention: a second tab, or another human, decides while the statement is on the screen.
 func TestInChromiumWhoDecidesSecondIsToldWhoWasFirst(t *testing.T) {
 	b, w, request := reviewing(t)
-	b.do("looking", goTo(w.origin+"/requests/"+request.ID), tap(`form.sign > button`), visible(`[data-confirm]`))
+	b.do("looking", alone(), goTo(w.origin+"/requests/"+request.ID), tap(`form.sign > button`), visible(`[data-confirm]`))
 	w.must(w.broker.Reject(t.Context(), "bob", request.ID, request.Digest(), "no"))
 	b.do("signing too late", tap(`[data-confirm]`), shows("bob denied this"), shows("Load the page again"))
 	b.shoot("decided-elsewhere")

@@ -26,6 +26,7 @@ type sentIntent struct {
 	Digest  string         `json:"digest"`
 	Narrow  *sentNarrowing `json:"narrow"`
 	Typed   []string       `json:"typed"`
+	Preview bool           `json:"preview"` // only to say what would be signed
 }
 
 // sentNarrowing is broker.Narrowing as the page sends it.
@@ -85,11 +86,23 @@ func (p *pages) prepareSign(v *visit) error {
 	if err := p.wasShown(v, intent); err != nil {
 		return err
 	}
+	if sent.Preview {
+		return p.preview(v, intent)
+	}
 	ceremony, err := p.broker.Prepare(v.ctx(), v.human, intent)
 	if err != nil {
 		return p.orDecided(v, intent.Subject, err)
 	}
 	return p.answerPrepared(v, ceremony, passkeys)
+}
+
+// preview answers what would be signed, in words alone: nothing of it can be signed.
+func (p *pages) preview(v *visit, intent broker.Intent) error {
+	statement, items, err := p.broker.Preview(v.ctx(), v.human, intent)
+	if err != nil {
+		return p.orDecided(v, intent.Subject, err)
+	}
+	return v.answer(http.StatusOK, map[string]any{"says": ui.Plain(statement.Says), "worst": worstOf(items)})
 }
 
 // wasShown refuses to prepare the approval of a request whose page could not show all of it.
@@ -112,14 +125,19 @@ func (p *pages) answerPrepared(v *visit, ceremony *broker.Ceremony, passkeys []b
 	if err != nil {
 		return err
 	}
-	var granted broker.Actions
-	for _, item := range ceremony.Items {
-		granted |= broker.AllActions(item.Description.Scopes)
-	}
 	return v.answer(http.StatusOK, prepared{
 		Nonce: ceremony.Nonce, Says: ui.Plain(ceremony.Statement.Says), Statement: ui.Plain(string(ceremony.Statement.Canonical())),
-		Worst: ui.Worst(granted).Names(), Options: p.verifier.Request(challenge, passkeys),
+		Worst: worstOf(ceremony.Items), Options: p.verifier.Request(challenge, passkeys),
 	})
+}
+
+// worstOf names the actions that a button must.
+func worstOf(items []broker.Item) []string {
+	var granted broker.Actions
+	for _, item := range items {
+		granted |= broker.AllActions(item.Description.Scopes)
+	}
+	return ui.Worst(granted).Names()
 }
 
 // sign hands the assertion to the broker, which holds it against the statement and the present.

@@ -10,7 +10,10 @@ import (
 func inboxFixtures(now time.Time) []Fixture {
 	reset, _ := ResetNotice("alice", now.Add(-26*time.Hour), now)
 	page := func(file string, in broker.Inbox, recent []broker.Request, notices ...Notice) Fixture {
-		return Fixture{file, PageInbox, Frame{Title: "Inbox", Human: "alice", Notices: notices, View: InboxOf(in, recent, fixtureConfiguration(), now)}}
+		return Fixture{file, PageInbox, Frame{
+			Title: "Inbox", Human: "alice", Nav: Navigation("/", Doors{Environments: true, People: true}), Notices: notices,
+			Live: Live{Now: machine(now)}, View: InboxOf(in, recent, fixtureConfiguration(), now),
+		}}
 	}
 	return []Fixture{
 		page("inbox-empty", broker.Inbox{}, nil),

@@ -47,6 +47,7 @@ func listConfiguration() *broker.Configuration {
 			{Environment: "production", Target: "orders-db"}: {Issuer: fixtureIssuer{Kind: "postgres", EndsEarly: true, Ends: "No login after VALID UNTIL."}},
 		},
 		Limits: broker.Limits{PasskeyWait: 24 * time.Hour},
+		SignOn: &broker.SignOn{Issuer: "https://login.example.com", Groups: []string{"oncall", "dba"}},
 	}
 }
 

@@ -24,7 +24,10 @@ func requestPage(file string, r broker.Request, c Context, notices ...Notice) Fi
 	if c.History.Agent.Asked == 0 && c.History.Last == nil {
 		c.History = broker.History{Agent: broker.Tally{Asked: 12, Allowed: 9, Granted: 3}, Task: broker.Tally{Asked: 4, Granted: 4}}
 	}
-	return Fixture{file, PageRequest, Frame{Title: "Request of " + r.Agent, Human: c.Human, Notices: notices, View: RequestOf(r, c)}}
+	return Fixture{file, PageRequest, Frame{
+		Title: "Request of " + r.Agent, Human: c.Human, Nav: Navigation(RequestPath(r.ID), Doors{Environments: true}), Notices: notices,
+		Live: Live{Now: machine(now)}, View: RequestOf(r, c),
+	}}
 }
 
 // signedFixture is the signature of a human, so long ago.
@@ -61,6 +64,7 @@ func requestFixtures(now time.Time) []Fixture {
 		requestPage("request-owner", fixtureRequest(now), Context{Human: "carol"}),
 		requestPage("request-not-yours", fixtureRequest(now), Context{Human: "dora"}),
 		requestPage("request-half-signed", fixtureProduction(now), Context{Human: "alice", Decides: true, Approvals: bob}),
+		requestPage("request-half-narrowed", narrowedFixture(fixtureProduction(now)), Context{Human: "alice", Decides: true, Approvals: bob}),
 		requestPage("request-signed-by-me", fixtureProduction(now), Context{Human: "bob", Approvals: bob}),
 	}
 }
@@ -77,13 +81,9 @@ func settledFixtures(now time.Time) []Fixture {
 	denied.Verdict = "Not at night. Ask Carol <b>tomorrow</b>."
 	used.State, used.Decided = broker.RequestCollected, now.Add(-time.Minute)
 	collected.Collected, collected.Expires = 1, now.Add(8*time.Minute)
-	narrowed := state(broker.RequestApproved)
-	narrowed.Granted, narrowed.GrantedTTL = []broker.Item{fixtureDatabase(now)}, 5*time.Minute
-	narrowed.Granted[0].Description.Scopes = []broker.Scope{{Target: "orders-db", Resource: "public.orders", Actions: broker.Read}}
-	narrowed.Granted[0].Description.Native = narrowed.Granted[0].Description.Native[:1]
 	return []Fixture{
 		requestPage("request-approved", state(broker.RequestApproved), bob),
-		requestPage("request-narrowed", narrowed, bob),
+		requestPage("request-narrowed", narrowedFixture(state(broker.RequestApproved)), bob),
 		requestPage("request-collected", collected, bob),
 		requestPage("request-used", used, Context{Human: "alice", Approvals: []broker.Approval{signedFixture("bob", 3*time.Minute), signedFixture("alice", time.Minute)}}),
 		requestPage("request-denied", denied, Context{Human: "alice", DeniedBy: "bob"}),
@@ -91,6 +91,15 @@ func settledFixtures(now time.Time) []Fixture {
 		requestPage("request-expired", state(broker.RequestExpired), Context{Human: "alice"}),
 		requestPage("request-cancelled", state(broker.RequestCancelled), Context{Human: "alice"}),
 	}
+}
+
+// narrowedFixture is what is left when a reviewer takes out the delete, and half of the time.
+func narrowedFixture(r broker.Request) broker.Request {
+	item := r.Items[0]
+	item.Description.Scopes = []broker.Scope{{Target: "orders-db", Resource: "public.orders", Actions: broker.Read}}
+	item.Description.Native = item.Description.Native[:1]
+	r.Granted, r.GrantedTTL = []broker.Item{item}, r.TTL/2
+	return r
 }
 
 // fixtureRequest is the usual case: one delete in staging.

@@ -82,11 +82,16 @@ func hidden(c rune) bool {
 // NotASCII names the characters of an identifier that look like others but are not plain ASCII:
 // "о U+043E". Empty for the usual name.
 func NotASCII(text string) string {
+	const most = 8
 	var odd []string
 	for _, c := range text {
-		if c > unicode.MaxASCII && len(odd) < 8 {
-			odd = append(odd, fmt.Sprintf("%s U+%04X", shownRune(c), c))
+		if c <= unicode.MaxASCII {
+			continue
 		}
+		if len(odd) == most {
+			return strings.Join(odd, ", ") + " and more"
+		}
+		odd = append(odd, fmt.Sprintf("%s U+%04X", shownRune(c), c))
 	}
 	return strings.Join(odd, ", ")
 }

@@ -138,17 +138,21 @@ func eventRow(e Numbered) EventRow {
 		Actor: e.Event.Actor, Subject: short(e.Event.Subject, longName), Path: subjectPath(e.Event),
 	}
 	row.Time.Text = e.Event.Time.UTC().Format("2 Jan 2006 15:04:05 UTC")
-	var indented bytes.Buffer
-	if json.Indent(&indented, e.Event.Data, "", "  ") != nil {
-		indented.Reset()
-		indented.Write(e.Event.Data)
-	}
-	row.Data = indented.String()
+	row.Data = readable(e.Event.Data)
 	if len(row.Data) > shownData {
 		row.Cut = fmt.Sprintf("Cut: the data has %s bytes. The export has all of it.", grouped(len(e.Event.Data)))
 		row.Data = strings.ToValidUTF8(row.Data[:shownData], "") + " …"
 	}
 	return row
+}
+
+// readable is JSON with one field in a line, and with <, > and & as they are: the page escapes them by itself.
+func readable(raw json.RawMessage) string {
+	var indented bytes.Buffer
+	if json.Indent(&indented, raw, "", "  ") != nil {
+		return string(raw)
+	}
+	return strings.NewReplacer(`\\`, `\\`, `\u003c`, "<", `\u003e`, ">", `\u0026`, "&").Replace(indented.String())
 }
 
 // subjectPath leads to what an event is about.

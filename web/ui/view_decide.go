@@ -16,6 +16,7 @@ type Decide struct {
 	Unshown  string // why nobody can approve it from a page
 	NotYours string // why this human cannot approve it
 	Deadline string
+	Left     Moment
 	Digest   string
 	Sign     Sign
 	Phrase   string   // to be compared once more at the last look
@@ -58,7 +59,7 @@ type TTL struct {
 func decideOf(r broker.Request, c Context) Decide {
 	pending := r.State == broker.RequestPending
 	d := Decide{
-		Unshown: Unshown(r), NotYours: notYours(r, c), Deadline: "It waits until " + clock(r.Deadline) + ": " + left(r.Deadline, c.Now) + ".",
+		Unshown: Unshown(r), NotYours: notYours(r, c), Deadline: "It waits until " + clock(r.Deadline) + ":", Left: countdown(r.Deadline, c.Now),
 		Digest: r.Digest(), Phrase: r.Phrase(), Worst: actionsOf(Worst(r.Actions())),
 	}
 	d.Approves = c.Decides && pending && d.Unshown == ""

@@ -18,7 +18,7 @@ func historyOf(h broker.History, configuration *broker.Configuration, now time.T
 	view := History{Agent: tally("This agent", h.Agent), Task: tally("This task", h.Task)}
 	for _, was := range h.Last {
 		entry := worstOf(was, configuration)
-		entry.Notes = []Note{{settledText(was), was.State == broker.RequestDenied}, {Text: ago(was.Created, now)}}
+		entry.Notes = []Note{{Text: settledText(was), Strong: was.State == broker.RequestDenied}, {Text: ago(was.Created, now)}}
 		if was.Verdict != "" {
 			entry.Notes = append(entry.Notes, Note{Text: "“" + short(was.Verdict, 200) + "”"})
 		}

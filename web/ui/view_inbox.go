@@ -35,6 +35,7 @@ type Entry struct {
 type Note struct {
 	Text   string
 	Strong bool
+	Left   Moment // a countdown, in the place of Text
 }
 
 func notes(texts ...string) []Note {
@@ -92,11 +93,11 @@ func entries[T any](list []T, entry func(T) Entry) []Entry {
 // requestEntry tells the worst that is asked, and how long it waits; the page tells all.
 func requestEntry(r broker.Request, configuration *broker.Configuration, now time.Time) Entry {
 	entry := worstOf(r, configuration)
-	entry.Notes = notes(left(r.Deadline, now))
+	entry.Notes = []Note{{Left: countdown(r.Deadline, now)}}
 	if r.Repeats > 0 {
-		entry.Notes = append(entry.Notes, Note{strings.ToLower(asked(r)), true})
+		entry.Notes = append(entry.Notes, Note{Text: strings.ToLower(asked(r)), Strong: true})
 	}
-	if r.Granted != nil {
+	if isNarrowed(r) {
 		entry.Notes = append(entry.Notes, Note{Text: "made smaller by a reviewer"})
 	}
 	return entry

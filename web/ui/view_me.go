@@ -157,7 +157,8 @@ func groupsOf(c MeContext) []MyGroup {
 	var list []MyGroup
 	for _, group := range c.Configuration.GroupsOf(c.Human) {
 		from := "by the broker's configuration"
-		if c.Login != nil && slices.Contains(c.Login.Groups, group) {
+		if signOn := c.Configuration.SignOn; c.Login != nil && signOn != nil && c.Login.Issuer == signOn.Issuer &&
+			slices.Contains(signOn.Groups, group) && slices.Contains(c.Login.Groups, group) {
 			from = "by your single sign-on, " + ago(c.Login.At, c.Now)
 		}
 		list = append(list, MyGroup{group, from})

@@ -149,7 +149,7 @@ func sentenceOf(r broker.Request, configuration *broker.Configuration) Sentence 
 // verb keeps apart what an agent asks, and what reviewers made of it.
 func verb(r broker.Request) string {
 	switch {
-	case r.State == broker.RequestPending && r.Granted == nil:
+	case r.State == broker.RequestPending && !isNarrowed(r):
 		return "asks to"
 	case r.State == broker.RequestPending:
 		return "would be allowed to"

@@ -57,11 +57,13 @@ func labels(r broker.Request) []string {
 	if r.Repeats > 0 {
 		list = append(list, asked(r))
 	}
-	if r.Granted != nil {
+	if isNarrowed(r) {
 		list = append(list, "Less than was asked")
 	}
 	return list
 }
+
+func isNarrowed(r broker.Request) bool { return r.Granted != nil || r.GrantedTTL != 0 }
 
 // asked counts the first time too.
 func asked(r broker.Request) string { return fmt.Sprintf("Asked %d times", r.Repeats+1) }

@@ -107,6 +107,7 @@ function tell(place, error) {
     again.textContent = "Load the page again";
     problem.append(" ", again);
   }
+  if (place.hidden) place.before(problem); // the page took the form away, for it is old; why, is still said
   problem.hidden = false;
   problem.scrollIntoView({ block: "center" });
 }
@@ -212,7 +213,7 @@ function narrows(form) {
       remains.hidden = false;
     };
     try {
-      const prepared = await post("/sign/prepare", intentOf(form));
+      const prepared = await post("/sign/prepare", { ...intentOf(form), preview: true });
       show(prepared.says, prepared.worst || []);
     } catch (error) {
       show(error.message, []);
@@ -221,6 +222,7 @@ function narrows(form) {
   controls.hidden = false;
   form.addEventListener("input", (event) => {
     if (event.target.closest("[data-item]")) spread(event.target);
+    form.querySelectorAll("[data-problem]").forEach((problem) => { problem.hidden = true; });
     askNames(form);
     clearTimeout(waiting);
     waiting = setTimeout(follow, 400);
