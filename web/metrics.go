@@ -55,6 +55,7 @@ type follower struct {
 	log   logger
 
 	requests, issued, ended *prometheus.CounterVec
+	notices                 *prometheus.CounterVec
 	secondsToEnd            prometheus.Histogram
 	secondsToDecide         *prometheus.HistogramVec
 	leases, stuck, pending  *prometheus.Desc
@@ -80,6 +81,9 @@ func (f *follower) define() {
 	f.requests = counter("hourkey_requests_total", "Requests, by what was decided at once.", "decision")
 	f.issued = counter("hourkey_leases_issued_total", "Leases that became live, by environment.", "environment")
 	f.ended = counter("hourkey_leases_ended_total", "Leases that ended, by cause.", "cause")
+	f.notices = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "hourkey_notices_total", Help: "Messages to people, by channel and whether they were delivered. Alarm on failed.",
+	}, []string{"channel", "result"})
 	f.secondsToEnd = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "hourkey_lease_end_seconds", Help: "From the order to end a lease to its verified end.", Buckets: []float64{.001, .01, .05, .1, .5, 1, 5, 30, 60, 300, 3600},
 	})
@@ -97,7 +101,7 @@ func (f *follower) define() {
 
 // counters are what grows with the log.
 func (f *follower) counters() []prometheus.Collector {
-	return []prometheus.Collector{f.requests, f.issued, f.ended, f.secondsToEnd, f.secondsToDecide}
+	return []prometheus.Collector{f.requests, f.issued, f.ended, f.notices, f.secondsToEnd, f.secondsToDecide}
 }
 
 // Describe is prometheus.Collector's.
@@ -185,6 +189,12 @@ func (f *follower) count(e broker.Event) {
 		}
 		_ = json.Unmarshal(e.Data, &data)
 		f.countLease(e.Type, data.Environment, string(data.Cause), data.Seconds)
+	case strings.HasPrefix(string(e.Type), "hourkey.notice."):
+		var data struct {
+			Channel string `json:"channel"`
+		}
+		_ = json.Unmarshal(e.Data, &data)
+		f.notices.WithLabelValues(data.Channel, strings.TrimPrefix(string(e.Type), "hourkey.notice.")).Inc()
 	}
 }
 

@@ -77,6 +77,9 @@ func (m *Main) check(ctx context.Context, live bool) error {
 		return err
 	}
 	defer built.Close() //nolint:errcheck // nothing was changed
+	if _, _, err := daemon.People(set.Server, secrets); err != nil {
+		return err
+	}
 	if err := m.checkPlaces(set.Server); err != nil {
 		return err
 	}

@@ -33,6 +33,7 @@ type Server struct {
 
 	Limits       broker.Limits
 	Sessions     Sessions                 // of people's browsers
+	Notify       Notify                   // channels to people
 	SingleSignOn *SingleSignOn            // nil: passkeys alone
 	Groups       map[string][]string      // group → humans
 	Roles        map[broker.Role][]string // role → groups
@@ -101,6 +102,7 @@ func (s *Server) decode(d document) error {
 			return d.fields(value, map[string]field{"idle": d.text(&text, "sessions.idle"), "life": d.text(&text, "sessions.life")})
 		},
 		"sso":    d.singleSignOn(&s.SingleSignOn),
+		"notify": d.notify(&s.Notify),
 		"groups": func(value *yaml.Node) error { return s.groups(d, value) },
 		"roles":  func(value *yaml.Node) error { return s.roles(d, value) },
 	})

@@ -207,7 +207,7 @@ func (s *Set) references() error {
 			return err
 		}
 	}
-	return nil
+	return s.Server.Notify.check(s.Environments)
 }
 
 // hash pins names and bytes of the files, and groups, roles and what single sign-on brings in an order that does not depend on

@@ -23,6 +23,7 @@ import (
 	"github.com/hourkey/hourkey/issuers/jwt"
 	"github.com/hourkey/hourkey/web"
 	"github.com/hourkey/hourkey/web/authn"
+	"github.com/hourkey/hourkey/web/notify"
 )
 
 // Options of a Daemon. All but Reloads and OwnUser are required.
@@ -39,18 +40,19 @@ type Options struct {
 
 // Daemon is a broker that serves.
 type Daemon struct {
-	options Options
-	server  config.Server
-	stack   *Stack
-	broker  *broker.Broker
-	build   Build
-	web     *web.Server
-	gateway *proxy.Proxy
-	signOn  *authn.SingleSignOn
-	tls     *certificate // nil: plain HTTP
-	http    net.Listener
-	admin   net.Listener
-	behind  error // the store is behind its anchor
+	options  Options
+	server   config.Server
+	stack    *Stack
+	broker   *broker.Broker
+	build    Build
+	web      *web.Server
+	gateway  *proxy.Proxy
+	signOn   *authn.SingleSignOn
+	notifier *notify.Notifier
+	tls      *certificate // nil: plain HTTP
+	http     net.Listener
+	admin    net.Listener
+	behind   error // the store is behind its anchor
 
 	reloading sync.Mutex
 	current   *Built // in force; guarded by reloading
@@ -139,7 +141,7 @@ func (d *Daemon) openBroker(ctx context.Context, set *config.Set, past past) (er
 	if err != nil {
 		return err
 	}
-	if err := d.openSignOn(set.Server); err != nil {
+	if err := d.openPeople(set.Server, store); err != nil {
 		return err
 	}
 	d.web, err = web.New(web.Config{
@@ -151,16 +153,17 @@ func (d *Daemon) openBroker(ctx context.Context, set *config.Set, past past) (er
 	return err
 }
 
-// openSignOn makes the way in through another's sign-in. The provider need not be there yet.
-func (d *Daemon) openSignOn(server config.Server) (err error) {
-	if d.signOn, err = authn.NewSingleSignOn(authn.SingleSignOnConfig{Origin: server.Origin, Now: d.options.Now}); err != nil {
-		return err
-	}
-	settings, err := signOnSettings(server.SingleSignOn, d.build.Secrets)
+// openPeople makes the way in through another's sign-in, and the channels out. Neither need answer yet.
+func (d *Daemon) openPeople(server config.Server, store broker.Store) error {
+	settings, channels, err := People(server, d.build.Secrets)
 	if err != nil {
 		return err
 	}
-	return d.signOn.Use(settings)
+	if d.signOn, err = authn.NewSingleSignOn(authn.SingleSignOnConfig{Origin: server.Origin, Now: d.options.Now}); err != nil {
+		return err
+	}
+	d.notifier, err = notify.New(notify.Config{Broker: d.broker, Store: store, Origin: server.Origin, Channels: channels, Now: d.options.Now, Log: d.options.Log})
+	return errors.Join(err, d.signOn.Use(settings))
 }
 
 // authority certifies the gateway's ends of tunnels, with a key that has no other use.
@@ -244,6 +247,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	doors.Go(func() { broke <- d.serveAdmin(serving); stopServing() })
 	rest.Go(func() { _ = d.broker.Run(background) }) // ends with its context alone
 	rest.Go(func() { d.reloadOnSignal(background) })
+	rest.Go(func() { _ = d.notifier.Run(background) }) // ends with its context alone
 	rest.Go((&anchorer{stack: d.stack, broker: d.broker, log: d.options.Log}).keep(background))
 	rest.Go((&signer{stack: d.stack, log: d.options.Log}).keep(background))
 
@@ -308,7 +312,7 @@ func (d *Daemon) Reload(ctx context.Context, caller broker.Caller) (admin.Reload
 		d.broker.ReloadRefused(ctx, caller, admin.ProblemOf(err).Message)
 		return admin.Reloaded{}, err
 	}
-	signOn, err := signOnSettings(set.Server.SingleSignOn, d.build.Secrets)
+	signOn, _, err := People(set.Server, d.build.Secrets)
 	if err != nil {
 		d.broker.ReloadRefused(ctx, caller, admin.ProblemOf(err).Message)
 		return admin.Reloaded{}, errors.Join(err, next.closeExcept(d.current))
@@ -342,6 +346,7 @@ func restart(was, is config.Server) []string {
 	for name, differs := range map[string]bool{
 		"listen": was.Listen != is.Listen, "origin": was.Origin != is.Origin, "data": was.Data != is.Data, "keys": was.Keys != is.Keys,
 		"anchor": was.Anchor != is.Anchor, "tls": was.TLSCert != is.TLSCert || was.TLSKey != is.TLSKey,
+		"notify":          !was.Notify.Equal(is.Notify),
 		"sessions":        was.Sessions != is.Sessions,
 		"trusted_proxies": !slices.Equal(was.TrustedProxies, is.TrustedProxies),
 	} {

@@ -131,9 +131,25 @@
     stream = null;
   }
 
+  const source = () => `/live?from=${encodeURIComponent(from)}&of=${encodeURIComponent(page.subject)}`;
+
+  // refused finds out why: a stream does not tell. Too many are open, or the broker is gone, or the session is.
+  async function refused() {
+    stop();
+    const asking = new AbortController();
+    try {
+      const { status } = await fetch(source(), { credentials: "same-origin", cache: "no-store", signal: asking.signal });
+      asking.abort();
+      if (status === 401) return signedOut();
+    } catch {
+      // it cannot be reached now
+    }
+    setTimeout(follow, 30000);
+  }
+
   function follow() {
     if (stream || over || document.hidden) return;
-    stream = new EventSource(`/live?from=${encodeURIComponent(from)}&of=${encodeURIComponent(page.subject)}`);
+    stream = new EventSource(source());
     stream.addEventListener("changed", (event) => {
       from = event.lastEventId || from;
       for (const change of event.data.split("\n")) heard(...change.split(" "));
@@ -141,10 +157,7 @@
     stream.addEventListener("at", (event) => { from = event.lastEventId || from; });
     stream.addEventListener("over", signedOut);
     stream.addEventListener("error", () => {
-      if (stream && stream.readyState === EventSource.CLOSED) { // refused: too many, or the broker is gone
-        stop();
-        setTimeout(follow, 30000);
-      }
+      if (stream && stream.readyState === EventSource.CLOSED) refused();
     });
   }
 
