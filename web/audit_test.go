@@ -288,10 +288,28 @@ func real(t *testing.T) (x *site, log *auditlog.Log, key ed25519.PrivateKey) {
 	}
 	x = newSite(t, func(c *Config) {
 		c.Export = func(ctx context.Context, to io.Writer) error { return log.Export(ctx, to, key) }
+		c.Integrity = func(ctx context.Context) (Integrity, error) { return newest(ctx, log, key) }
 	})
 	x.Config.Store, x.config.Store = kept, kept
 	x.serve()
 	return x, log, key
+}
+
+// newest signs the log, then says how far it is whole, as hourkeyd does of the checkpoint that it signed last.
+func newest(ctx context.Context, log *auditlog.Log, key ed25519.PrivateKey) (Integrity, error) {
+	signed, err := log.Checkpoint(ctx, key)
+	if err != nil {
+		return Integrity{}, err
+	}
+	public, err := log.PublicKey(ctx, key)
+	if err != nil {
+		return Integrity{}, err
+	}
+	if err := log.Extends(ctx, signed, public); err != nil {
+		return Integrity{}, err
+	}
+	c, err := auditlog.OpenCheckpoint(signed, public)
+	return Integrity{Checkpoint: signed, Covers: uint64(c.Tree.N), At: c.Time}, err
 }
 
 func TestAnExportHoldsNoSecret(t *testing.T) {
@@ -330,7 +348,7 @@ func TestAnExportHoldsNoSecret(t *testing.T) {
 	x.post(alice, "/agents/claude", url.Values{"do": {"freeze"}, "for": {"hour"}}).want(http.StatusSeeOther)
 
 	file := x.post(dora, "/audit/export", nil).want(http.StatusOK).Body.Bytes()
-	page := x.get(dora, "/audit").want(http.StatusOK).Body.String()
+	page := x.get(dora, "/audit").want(http.StatusOK).wants("verified up to", "— hourkey/").Body.String()
 	for _, secret := range secrets {
 		if secret == "" || len(secret) < 6 {
 			t.Fatalf("no secret: %q", secret)

@@ -30,24 +30,20 @@ func follows(v *visit, name ui.Name, now time.Time) ui.Live {
 	if v.request.Method != http.MethodGet {
 		return live // the answer to a form: asked for again, it would be another page
 	}
-	switch name {
-	case ui.PageInbox:
-		live.Kinds = "request agent target human freeze"
-	case ui.PageRequests:
-		live.Kinds = "request"
-	case ui.PageLeases:
-		live.Kinds = "lease"
-	case ui.PageAgents:
-		live.Kinds = "agent freeze"
-	case ui.PageEnvironments:
-		live.Kinds = "target freeze configuration"
-	case ui.PageTasks:
-		live.Kinds = "agent freeze configuration"
-	case ui.PageMe, ui.PagePeople:
-		live.Kinds = "human configuration"
-	case ui.PageRequest:
+	live.Kinds = map[ui.Name]string{
+		ui.PageInbox:        "request agent target human freeze",
+		ui.PageRequests:     "request",
+		ui.PageLeases:       "lease",
+		ui.PageAgents:       "agent freeze",
+		ui.PageEnvironments: "target freeze configuration",
+		ui.PageTasks:        "agent freeze configuration",
+		ui.PageMe:           "human configuration",
+		ui.PagePeople:       "human configuration",
+	}[name]
+	if name == ui.PageRequest {
 		live.Kinds, live.Subject = "request lease", v.param("id")
-	case ui.PageSubject:
+	}
+	if name == ui.PageSubject {
 		live.Kinds, live.Subject = subjectOf(v)
 	}
 	return live

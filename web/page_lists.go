@@ -29,6 +29,12 @@ func (v *visit) only(kind who) error {
 	return nil
 }
 
+// isTypo tells that a form can be sent again, with something else in it.
+func isTypo(err error) bool {
+	code := broker.CodeOf(err)
+	return code == broker.CodeInvalid || code == broker.CodeConflict
+}
+
 // seesAll tells whether this human may read whatever anybody may.
 func (v *visit) seesAll() bool { return v.kinds&(operator|auditor) != 0 }
 

@@ -94,8 +94,7 @@ func (p *pages) addAgent(v *visit) error {
 	}
 	adding := ui.AddAgent{Name: strings.TrimSpace(form.Get("name")), Owner: strings.TrimSpace(form.Get("owner"))}
 	code, err := p.broker.AddAgent(v.ctx(), v.asHuman(), adding.Name, adding.Owner)
-	switch broker.CodeOf(err) {
-	case broker.CodeInvalid, broker.CodeConflict:
+	if isTypo(err) {
 		told := refusal(err)
 		return p.showAgents(v, problems(told.Code).status, adding, inWords(told))
 	}

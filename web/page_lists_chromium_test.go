@@ -57,6 +57,18 @@ func TestInChromiumALeaseIsEndedWithoutScript(t *testing.T) {
 	b.do("looking for requests", link("/requests"), tap(`details.filter summary`), fill(`input[name=agent]`, "nobody"), tap(`.filter button`), shows("No request like that."))
 }
 
+func TestInChromiumTheWayFromPageToPageIsForThumbs(t *testing.T) {
+	b, server := chromium(t), gallery(t)
+	b.do("looking", chromedp.EmulateViewport(360, 740), goTo(server.URL+"/requests-further"), visible(`main`))
+	if small := b.ask(`[...document.querySelectorAll(".nav a, select, .pager a")].filter((e) => e.getBoundingClientRect().height < 44 || e.getBoundingClientRect().width < 44)
+		.map((e) => e.outerHTML).join("\n")`); small != "" {
+		t.Errorf("too small: %s", small)
+	}
+	if high := b.ask(`document.querySelector(".nav").getBoundingClientRect().height > 100 ? "it is too high" : ""`); high != "" {
+		t.Error(high)
+	}
+}
+
 func TestInChromiumTheInboxKeepsItselfFresh(t *testing.T) {
 	b, w := arrives(t)
 	b.do("waiting", goTo(w.origin+"/"), shows("Nothing waits for you"))

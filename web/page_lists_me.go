@@ -119,8 +119,7 @@ func (p *pages) invitePerson(v *visit) error {
 		return err
 	}
 	invite, code, err := p.broker.InviteHuman(v.ctx(), v.asHuman(), form.Get("name"))
-	switch broker.CodeOf(err) {
-	case broker.CodeInvalid, broker.CodeConflict:
+	if isTypo(err) {
 		told := refusal(err)
 		return p.showPeople(v, problems(told.Code).status, form.Get("name"), inWords(told))
 	}

@@ -154,8 +154,11 @@ func (p *pages) sign(v *visit) error {
 	if err != nil {
 		return p.orDecided(v, sent.Subject, err)
 	}
-	if act == broker.ActApprove {
+	switch act { //nolint:exhaustive // the others lead to the inbox
+	case broker.ActApprove:
 		return v.answer(http.StatusOK, goesOn{}) // the request's page shows what became of it
+	case broker.ActAddPasskey, broker.ActRemovePasskey:
+		return v.answer(http.StatusOK, goesOn{"/me"})
 	}
 	return v.answer(http.StatusOK, goesOn{"/"})
 }

@@ -153,7 +153,7 @@ func (s *Server) logCall(c *call, answer *answerWriter, began time.Time) {
 		caller = c.caller.Actor()
 	}
 	level := slog.LevelInfo
-	if strings.Contains(c.route, "/assets/") { // says nothing
+	if strings.Contains(c.route, "/assets/") || strings.HasSuffix(c.route, " /live") { // says nothing
 		level = slog.LevelDebug
 	}
 	s.log.LogAttrs(c.ctx(), level, "call", slog.String("call", c.id), slog.String("route", c.route), slog.Int("status", answer.status),

@@ -87,7 +87,10 @@ func bareSignOnTeam(t testing.TB, now time.Time) *signOnTeam {
 	w.must(err)
 	site := &httptest.Server{Listener: listener, Config: &http.Server{Handler: server, ReadHeaderTimeout: time.Minute}}
 	site.Start()
-	t.Cleanup(site.Close)
+	t.Cleanup(func() {
+		server.endWaits() // as Serve does: a page that is open follows its changes
+		site.Close()
+	})
 	return w
 }
 
