@@ -148,7 +148,7 @@ func (d *Daemon) openBroker(ctx context.Context, set *config.Set, past past) (er
 		Broker: d.broker, Store: store, Origin: set.Server.Origin, AccessKey: access, Verifier: verifier, Now: d.options.Now,
 		Log: d.options.Log, TargetKeys: d.targetKeys, TrustedProxies: set.Server.TrustedProxies, Metrics: metrics,
 		Tunnel: d.gateway, SingleSignOn: d.signOn, SessionIdle: set.Server.Sessions.Idle, SessionLife: set.Server.Sessions.Life,
-		Export: d.stack.Export,
+		Export: d.stack.Export, Integrity: d.stack.Integrity,
 	})
 	return err
 }

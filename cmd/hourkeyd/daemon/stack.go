@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/hourkey/hourkey/broker"
@@ -16,6 +17,7 @@ import (
 	"github.com/hourkey/hourkey/store/auditlog"
 	"github.com/hourkey/hourkey/store/bolt"
 	"github.com/hourkey/hourkey/store/keys"
+	"github.com/hourkey/hourkey/web"
 )
 
 // StoreName is the store's file in the data folder.
@@ -29,6 +31,7 @@ type Stack struct {
 	Keys   *keys.Ring
 
 	anchor string
+	newest atomic.Pointer[[]byte] // checkpoint that was signed
 }
 
 // OpenStack opens what lies in the data folder, and makes it if there is nothing yet.
@@ -128,7 +131,31 @@ func (s *Stack) Checkpoint(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.Log.Checkpoint(ctx, key)
+	signed, err := s.Log.Checkpoint(ctx, key)
+	if err == nil {
+		s.newest.Store(&signed)
+	}
+	return signed, err
+}
+
+// Integrity holds the log against the newest checkpoint that this run signed.
+func (s *Stack) Integrity(ctx context.Context) (web.Integrity, error) {
+	kept := s.newest.Load()
+	if kept == nil {
+		return web.Integrity{}, nil
+	}
+	key, err := s.LogKey(ctx)
+	if err != nil {
+		return web.Integrity{}, err
+	}
+	if err := s.Log.Extends(ctx, *kept, key); err != nil {
+		return web.Integrity{}, err
+	}
+	c, err := auditlog.OpenCheckpoint(*kept, key)
+	if err != nil {
+		return web.Integrity{}, err
+	}
+	return web.Integrity{Checkpoint: *kept, Covers: uint64(c.Tree.N), At: c.Time}, nil //nolint:gosec // a height is not negative
 }
 
 // Export writes the log as JSON lines, signed.

@@ -222,8 +222,8 @@ func (i *installation) run(args ...string) (out string, code int) {
 	var text bytes.Buffer
 	c.Stdout, c.Stderr = &text, &text
 	err := c.Run()
-	if exit, ok := errors.AsType[*exec.ExitError](err); err != nil && !ok {
-		i.Fatalf("hourkeyd %v: %v", args, exit)
+	if _, ended := errors.AsType[*exec.ExitError](err); err != nil && !ended {
+		i.Fatalf("hourkeyd %v: %v", args, err)
 	}
 	return text.String(), c.ProcessState.ExitCode()
 }
