@@ -34,6 +34,7 @@ func entryFixtures(time.Time) []Fixture {
 		{"invite-wrong", PageInvite, Frame{Title: "Make your passkey", View: Invite{Name: "alice", Problem: "No invite of that name has this code. Next: ask for a new one: `hourkeyd human invite`"}}},
 		{"register", PageRegister, Frame{Title: "Make your passkey", View: Register{Human: "alice", Options: `{"rp":{"id":"hourkey.example"}}`}}},
 		{"sign-in", PageSignIn, Frame{Title: "Sign in", View: SignIn{Path: "/"}}},
+		{"sign-in-single-sign-on", PageSignIn, Frame{Title: "Sign in", View: SignIn{Path: "/", SingleSignOn: true}}},
 		{"sign-in-by-link", PageSignIn, Frame{Title: "Sign in", View: SignIn{FromElsewhere: true, Path: "/requests/01jd7"}}},
 	}
 }
