@@ -42,6 +42,7 @@ const (
 	EventSignOnRefused    EventType = "hourkey.human.sign_on_refused" // the account is verified, and may not enter
 	EventPasskeyOffered   EventType = "hourkey.passkey.offered"       // a new one waits for a signature
 	EventPasskeyAdded     EventType = "hourkey.passkey.added"
+	EventPasskeyRenamed   EventType = "hourkey.passkey.renamed"
 	EventPasskeyRemoved   EventType = "hourkey.passkey.removed"
 	EventTargetLearned    EventType = "hourkey.target.learned"
 	EventTargetConfirmed  EventType = "hourkey.target.confirmed"

@@ -15,6 +15,7 @@ const (
 	nosToStop    = 6                // so many, and it pauses for an hour
 	shortPause   = 10 * time.Minute // after the latest of them
 	freezeFor    = time.Hour        // "deny and freeze this agent"
+	withdrawals  = 10               // so many requests withdrawn within the hour, and the agent pauses
 	deniedListed = 20               // noes looked at
 )
 
@@ -54,7 +55,7 @@ func (b *Broker) foldPending(ctx context.Context, next Request) (*Request, error
 }
 
 func pendingSame(r Reader, next Request, now time.Time) (same *Request, err error) {
-	err = r.Scan("request", next.foldIndex(), func(raw []byte) error {
+	err = r.Scan("request", foldIndex(next.Agent, orElse(next.Fold, next.AskFold)), func(raw []byte) error {
 		var was Request
 		if err := json.Unmarshal(raw, &was); err != nil {
 			return fmt.Errorf("reading request: %w", err)
@@ -100,10 +101,37 @@ func (b *Broker) rested(r Reader, request Request) error {
 		}
 		return nil
 	})
+	if err == nil {
+		err = b.steady(r, request.Agent)
+	}
 	pause := map[bool]time.Duration{false: shortPause, true: denialHolds}[nos >= nosToStop]
 	if left := latest.Add(pause).Sub(now); err == nil && nos >= nosToPause && left > 0 {
 		return Errorf(CodeSlowDown, "%s were denied to %s within the hour: humans are asked again in %s", plural(nos, "request"), request.Agent, inWords(left.Round(time.Second))).
 			WithNext("wait, and ask for less")
+	}
+	return err
+}
+
+// steady refuses an agent that asks and withdraws, over and over: humans are called, and can never say no.
+func (b *Broker) steady(r Reader, agent string) error {
+	var latest time.Time
+	n, now := 0, b.now()
+	err := r.Scan("request", "withdrawn/"+agent, func(raw []byte) error {
+		var was Request
+		if err := json.Unmarshal(raw, &was); err != nil {
+			return fmt.Errorf("reading request: %w", err)
+		}
+		if n >= withdrawals || now.Sub(was.Decided) >= denialHolds {
+			return ErrStop
+		}
+		if n++; was.Decided.After(latest) {
+			latest = was.Decided
+		}
+		return nil
+	})
+	if left := latest.Add(shortPause).Sub(now); err == nil && n >= withdrawals && left > 0 {
+		return Errorf(CodeSlowDown, "%s withdrew %s within the hour: humans are asked again in %s", agent, plural(n, "request"), inWords(left.Round(time.Second))).
+			WithNext("wait, and ask once")
 	}
 	return err
 }

@@ -81,8 +81,12 @@ func (b *Broker) RenamePasskey(ctx context.Context, human, id, name string) erro
 		if err != nil || !found || passkey.Human != human {
 			return errors.Join(err, noPasskey())
 		}
+		was := passkey.Name
 		passkey.Name = name
-		return tx.Save(&passkey)
+		if err := tx.Save(&passkey); err != nil {
+			return err
+		}
+		return b.append(tx, EventPasskeyRenamed, "human:"+human, human, map[string]string{"passkey": id, "was": was, "name": name})
 	})
 }
 

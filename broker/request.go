@@ -32,9 +32,10 @@ type Request struct {
 	Config       string        `json:"config"`            // configuration hash it was decided under
 	Idempotency  string        `json:"idempotency,omitempty"`
 	AskDigest    string        `json:"ask_digest"`
-	Fold         string        `json:"fold,omitempty"`    // digest of the ask without the agent's words: the same while pending is the same request
-	Repeats      int           `json:"repeats,omitempty"` // how often the same came again while it was pending
-	Loss         int           `json:"loss,omitempty"`    // how much can be lost, 0 to 9, to sort by
+	AskFold      string        `json:"ask_fold,omitempty"` // digest of the ask without the agent's words
+	Fold         string        `json:"fold,omitempty"`     // digest of what it stands for: while one waits, the same is that one
+	Repeats      int           `json:"repeats,omitempty"`  // how often the same came again while it was pending
+	Loss         int           `json:"loss,omitempty"`     // how much can be lost, 0 to 9, to sort by
 	Created      time.Time     `json:"created"`
 	Decided      time.Time     `json:"decided,omitzero"`     // when it ceased to be pending
 	DecidedBy    string        `json:"decided_by,omitempty"` // actor: who said no, or was the last to sign
@@ -128,19 +129,33 @@ func (r *Request) Meta() Meta {
 			m.Index = append(m.Index, Entry{"waiting/" + need.Environment, r.urgency()})
 		}
 		if r.Operation == nil {
-			m.Index = append(m.Index, Entry{Name: r.foldIndex()})
+			m.Index = append(m.Index, Entry{Name: foldIndex(r.Agent, r.Fold)}, Entry{Name: foldIndex(r.Agent, r.AskFold)})
 		}
 	case RequestApproved:
 		m.Index = append(m.Index, Entry{Name: "deadline", Order: order(r.Deadline)})
 	case RequestDenied:
 		m.Index = append(m.Index, Entry{"denied/" + r.Agent, newestFirst(r.Decided)})
-	case RequestCollected, RequestExpired, RequestCancelled:
+	case RequestCancelled:
+		if len(r.Needs) > 0 {
+			m.Index = append(m.Index, Entry{"withdrawn/" + r.Agent, newestFirst(r.Decided)})
+		}
+	case RequestCollected, RequestExpired:
 	}
 	return m
 }
 
-// foldIndex holds what waits for the same ask of the same agent.
-func (r *Request) foldIndex() string { return "fold/" + r.Agent + "/" + r.Fold }
+// foldIndex holds what waits for the same ask, or what stands for the same, of the same agent.
+func foldIndex(agent, fold string) string { return "fold/" + agent + "/" + fold }
+
+// fold tells two requests apart that a human would have to read twice, however they were asked for.
+func (r Request) fold() string {
+	return digest("hourkey/fold/1", struct {
+		Task         string
+		Environments []string
+		TTL          time.Duration
+		Items        []StatementItem
+	}{r.Task, r.Environments, r.TTL, statementItems(r.Items)})
+}
 
 // urgency sorts what waits: the worst loss first, then what ends soonest.
 func (r *Request) urgency() string { return fmt.Sprintf("%d", 9-min(r.Loss, 9)) + order(r.Deadline) }

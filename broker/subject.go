@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -17,7 +19,10 @@ func (b *Broker) stateSubject(r Reader, human string, act Act, subject string) (
 		Installed: b.Installation().ID, Items: []StatementItem{},
 	}
 	var request Request
-	var err error
+	err := b.clockBehind() // what is over would not be over by it
+	if err != nil {
+		return s, request, err
+	}
 	switch act {
 	case ActApprove:
 		request, err = b.stateApproval(r, &s)
@@ -72,13 +77,25 @@ func Sentence(r Request) string {
 	for _, item := range r.Effective() {
 		where := " of " + item.Target + " in " + strings.Join(item.environments(), " and ")
 		for _, scope := range item.Description.Scopes {
-			parts = append(parts, and(scope.Actions.Names())+" "+r.Called(scope.Resource)+where)
+			parts = append(parts, and(scope.Actions.Names())+" "+delimited(r.Called(scope.Resource))+where)
 		}
 	}
 	if r.Operation != nil {
 		return fmt.Sprintf("%s asks to %s, by one call, within %s, for task %s, on behalf of %s", r.Agent, strings.Join(parts, "; "), inWords(r.EffectiveTTL()), r.Task, r.Owner)
 	}
 	return fmt.Sprintf("%s asks to %s, for %s, for task %s, on behalf of %s", r.Agent, strings.Join(parts, "; "), inWords(r.EffectiveTTL()), r.Task, r.Owner)
+}
+
+// word is a name that cannot be taken for more of the sentence: one word, perhaps with an id behind it.
+var word = regexp.MustCompile(`^[^\s,;"]+( \([^\s,;"()]+\))?$`)
+
+// delimited puts a name that has spaces or commas in it between quotes. The attack: a table that is called
+// "a of db in staging; read b".
+func delimited(name string) string {
+	if word.MatchString(name) {
+		return name
+	}
+	return strconv.Quote(name)
 }
 
 // and joins words as people do.

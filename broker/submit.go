@@ -37,7 +37,7 @@ func (b *Broker) consider(ctx context.Context, cfg *Configuration, ask Ask) (req
 	agent, known, err := b.admit(ctx, ask)
 	if err == nil && known == nil {
 		known, err = b.foldPending(ctx, Request{
-			Agent: ask.Agent, AgentKey: ask.AgentKey, Fold: ask.fold(), Config: cfg.Hash, Reason: ask.Reason, Idempotency: ask.Idempotency, AskDigest: ask.digest(),
+			Agent: ask.Agent, AgentKey: ask.AgentKey, AskFold: ask.fold(), Config: cfg.Hash, Reason: ask.Reason, Idempotency: ask.Idempotency, AskDigest: ask.digest(),
 		})
 	}
 	if err != nil || known != nil {
@@ -53,7 +53,7 @@ func (b *Broker) consider(ctx context.Context, cfg *Configuration, ask Ask) (req
 	request.Created, request.State, request.Deadline = now, RequestApproved, now.Add(CollectFor)
 	if request.Decision.Outcome != Allow {
 		request.State, request.Deadline = RequestPending, now.Add(PendingFor)
-		request.Loss = cfg.loss(request)
+		request.Loss, request.Fold = cfg.loss(request), request.fold()
 	}
 	return request, agent, false, nil
 }
@@ -153,7 +153,7 @@ func (b *Broker) decide(ctx context.Context, cfg *Configuration, agent Agent, as
 	request := Request{
 		Agent: ask.Agent, AgentKey: ask.AgentKey, Owner: agent.Owner, Task: ask.Task, Environments: ask.Environments,
 		Reason: ask.Reason, TTL: ttl, Decision: Decision{Outcome: Allow}, Config: cfg.Hash,
-		Idempotency: ask.Idempotency, AskDigest: ask.digest(), Fold: ask.fold(),
+		Idempotency: ask.Idempotency, AskDigest: ask.digest(), AskFold: ask.fold(),
 	}
 	for _, item := range resolution.Items {
 		asked := b.evaluate(cfg, agent, ask.Task, item.Environment, item.Target, item.Scopes, false)

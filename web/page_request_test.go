@@ -200,7 +200,7 @@ func TestWhoDecidesSecondIsToldWhoWasFirst(t *testing.T) {
 	for i := range 3 { // the log has denials of others too
 		requests = append(requests, w.ask(fmt.Sprint("try ", i)))
 		w.must(w.store.Update(t.Context(), func(tx broker.Tx) error { // as if each had asked for something else
-			requests[i].Fold = fmt.Sprint(i)
+			requests[i].Fold, requests[i].AskFold = fmt.Sprint(i), fmt.Sprint(i)
 			return tx.Save(&requests[i])
 		}))
 	}

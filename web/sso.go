@@ -46,6 +46,9 @@ func (p *pages) finishSignOn(v *visit) error {
 	if err != nil && broker.CodeOf(err) != broker.CodeUnauthenticated {
 		return err
 	}
+	if err := p.mayLink(v, former, signed.Account); err != nil {
+		return err
+	}
 	login, err := p.broker.SignedOn(v.ctx(), signed.Account, linking(former))
 	if err != nil {
 		return err
@@ -67,6 +70,21 @@ func linking(former authn.Session) string {
 		return ""
 	}
 	return former.Human
+}
+
+// mayLink refuses to bind an account to a human whose passkey was used too long ago. The attack: a stolen session
+// binds the thief's own account, and comes back through it when the session is over.
+func (p *pages) mayLink(v *visit, former authn.Session, account broker.Account) error {
+	human := linking(former)
+	if human == "" || p.now().Before(former.Created.Add(authn.FreshFor)) {
+		return nil
+	}
+	login, found, err := p.broker.Login(v.ctx(), human)
+	if err != nil || found && login.Issuer == account.Issuer && login.Subject == account.Subject {
+		return err
+	}
+	return broker.Errorf(broker.CodeForbidden, "another account is connected within %d minutes of signing in with a passkey", int(authn.FreshFor.Minutes())).
+		WithNext("sign out, sign in with your passkey, and connect it then")
 }
 
 // openSession begins a session in this browser, and ends the one that it had.

@@ -51,12 +51,14 @@ const ceremonies = {
       },
     });
     const response = credential.response;
-    const answer = await post("/invite/passkey", {
+    const made = {
       credential_id: encode(credential.rawId),
       client_data_json: encode(response.clientDataJSON),
       attestation_object: encode(response.attestationObject),
       transports: response.getTransports ? response.getTransports() : [],
-    });
+    };
+    if (form.elements.name) made.name = form.elements.name.value.trim();
+    const answer = await post(form.dataset.to || "/invite/passkey", made);
     location.assign(answer.next);
   },
 
