@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -66,10 +67,15 @@ func (b *Broker) Inbox(ctx context.Context, human string) (Inbox, error) {
 // waiting gives the requests that this human would decide first, and counts those of the environments that
 // the human reviews.
 func (b *Broker) waiting(r Reader, cfg *Configuration, human string) (first []Request, all int, err error) {
-	ids := map[string]bool{} // those in first, for a request of two environments
+	ids := map[string]bool{} // seen, for a request of two environments
 	for _, environment := range cfg.reviewedBy(human) {
 		read, kept := 0, 0
 		err := r.Scan("request", "waiting/"+environment, func(raw []byte) error {
+			id, err := idOf(raw)
+			if err != nil || ids[id] {
+				return err
+			}
+			ids[id] = true
 			if all++; kept == inboxShows || read == inboxReads {
 				return nil
 			}
@@ -82,13 +88,12 @@ func (b *Broker) waiting(r Reader, cfg *Configuration, human string) (first []Re
 			if err != nil {
 				return err
 			}
-			if decides && !ids[request.ID] {
-				kept++
-				ids[request.ID] = true
-				first = append(first, request)
+			if !decides {
+				all--
 				return nil
 			}
-			all--
+			kept++
+			first = append(first, request)
 			return nil
 		})
 		if err != nil {
@@ -97,6 +102,20 @@ func (b *Broker) waiting(r Reader, cfg *Configuration, human string) (first []Re
 	}
 	slices.SortFunc(first, func(a, b Request) int { return cmp.Or(cmp.Compare(a.urgency(), b.urgency()), cmp.Compare(a.ID, b.ID)) })
 	return first[:min(len(first), inboxShows)], all, nil
+}
+
+// idOf gives the id of a request's record, which stands first in it: to count ten thousand, none is read whole.
+func idOf(raw []byte) (string, error) {
+	if rest, first := bytes.CutPrefix(raw, []byte(`{"id":"`)); first {
+		if id, _, found := bytes.Cut(rest, []byte(`"`)); found {
+			return string(id), nil
+		}
+	}
+	var request struct {
+		ID string `json:"id"`
+	}
+	err := json.Unmarshal(raw, &request)
+	return request.ID, err
 }
 
 // waitsForHuman tells whether this human could decide a request and has not yet.

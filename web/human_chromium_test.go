@@ -79,7 +79,7 @@ func phone() step {
 // do runs steps, and shows the page when one fails.
 func (b *tab) do(what string, steps ...step) {
 	b.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
 	defer cancel()
 	if err := chromedp.Do(ctx, steps...); err != nil {
 		text, _ := chromedp.Run(b.ctx, chromedp.Evaluate[string](`location.href + "\n" + document.body.innerText`))
@@ -125,7 +125,11 @@ func link(path string) step {
 		until("we are at "+path, fmt.Sprintf(`location.pathname === %q && document.readyState === "complete"`, path)))
 }
 
-func tap(css string) step        { return chromedp.Click(chromedp.CSS(css)) }
+// tap waits for the page's script: a form that is sent before it runs goes the browser's own way.
+func tap(css string) step {
+	return chromedp.Steps(until("the page is there", `document.readyState === "complete"`), chromedp.Click(chromedp.CSS(css)))
+}
+
 func visible(css string) step    { return chromedp.WaitVisible(chromedp.CSS(css)) }
 func fill(css, text string) step { return chromedp.SendKeys(chromedp.CSS(css), text) }
 func goTo(address string) step   { return chromedp.Navigate(address) }

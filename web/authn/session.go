@@ -110,8 +110,9 @@ func cookieName(name string, secure bool) string {
 // over tells whether the session's time is over. One without an ID was begun by an earlier version, and
 // could not be listed: its human signs in once more.
 func (s *Sessions) over(session Session) bool {
+	const ahead = time.Minute // a clock that is put right by less ends no session; one that is set back makes none younger
 	now := s.now()
-	return session.ID == "" || !now.Before(session.Created.Add(s.life)) || !now.Before(session.Seen.Add(s.idle))
+	return session.ID == "" || !now.Before(session.Created.Add(s.life)) || !now.Before(session.Seen.Add(s.idle)) || now.Before(session.Seen.Add(-ahead))
 }
 
 // Start begins a session by passkey.
