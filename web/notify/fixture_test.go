@@ -145,7 +145,7 @@ func (w *world) records(kind broker.EventType) (all []Record) {
 func (w *world) plant(change func(*broker.Request)) broker.Request {
 	w.Helper()
 	request := w.MustAsk("staging", "db:public.orders:delete")
-	request.Fold = request.ID // the next one is another
+	request.Fold, request.AskFold = request.ID, request.ID // the next one is another
 	change(&request)
 	w.update(func(tx broker.Tx) error { return tx.Save(&request) })
 	return request
