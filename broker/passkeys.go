@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -129,8 +130,16 @@ func (b *Broker) stateAddPasskey(r Reader, s *Statement) error {
 	}
 	s.Digest = waiting.Passkey.Digest()
 	s.Says = fmt.Sprintf("%s has one more passkey, %s (%s); it may sign in at once, and sign %s from now", s.Reviewer,
-		orElse(waiting.Passkey.Name, "without a name"), waiting.Passkey.ID, waitInWords(b.Configuration().Limits.PasskeyWait))
+		orElse(delimitedName(waiting.Passkey.Name), "without a name"), waiting.Passkey.ID, waitInWords(b.Configuration().Limits.PasskeyWait))
 	return nil
+}
+
+// delimitedName is a passkey's name as a statement has it, empty for none. A session gave it, and it can say anything.
+func delimitedName(name string) string {
+	if name == "" {
+		return ""
+	}
+	return strconv.Quote(name)
 }
 
 func waitInWords(d time.Duration) string {
@@ -160,7 +169,7 @@ func stateRemovePasskey(r Reader, s *Statement) error {
 		return Errorf(CodeConflict, "this is your only passkey: another must sign that it goes").WithNext("add another one first")
 	}
 	s.Digest = passkey.Digest()
-	s.Says = fmt.Sprintf("the passkey %s (%s) of %s is removed", orElse(passkey.Name, "without a name"), passkey.ID, s.Reviewer)
+	s.Says = fmt.Sprintf("the passkey %s (%s) of %s is removed", orElse(delimitedName(passkey.Name), "without a name"), passkey.ID, s.Reviewer)
 	return nil
 }
 

@@ -25,7 +25,7 @@ func TestAReplayedApprovalIsRefusedAndRecorded(t *testing.T) {
 
 func TestASignatureForOneRequestDoesNotApproveAnother(t *testing.T) {
 	w := settled(t)
-	harmless, wanted := w.ask("one"), w.ask("two")
+	harmless, wanted := w.ask(""), w.waits("another-agent") // two asks of one agent for the same would be one request
 	prepared, other := w.prepare(w.alice, harmless.ID), w.prepare(w.alice, wanted.ID)
 	other.Challenge = prepared.Challenge
 	w.refusedWith(http.StatusForbidden, w.alice.Sign(t.Context(), other))
