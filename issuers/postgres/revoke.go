@@ -114,10 +114,10 @@ func (e *ending) find(ctx context.Context) (there bool, err error) {
 	return there, err
 }
 
-// terminate ends the sessions, again and again until none is left: one may be logging in at this moment.
+// terminate ends the sessions, again and again until none is left: one may be logging in at this moment. Its time is up
+// only between two looks: a query that is cut off takes the connection with it, and takeBack needs that.
 func (e *ending) terminate(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, endWithin)
-	defer cancel()
+	up := time.After(endWithin)
 	for {
 		var sessions int
 		if err := e.at(pointRevokeTerminate, func() error {
@@ -130,6 +130,8 @@ func (e *ending) terminate(ctx context.Context) error {
 		}
 		select {
 		case <-time.After(endPause):
+		case <-up:
+			return fmt.Errorf("%w: %d", errSessions, sessions)
 		case <-ctx.Done():
 			return fmt.Errorf("%w: %d", errSessions, sessions)
 		}
