@@ -36,6 +36,7 @@ type Broker struct {
 
 	files        atomic.Pointer[Configuration] // as the files say
 	logins       atomic.Pointer[[]Login]       // who signed on, and the groups that it brought
+	reading      sync.Mutex                    // of logins
 	merged       atomic.Pointer[merged]        // the two together, for Configuration
 	acting       atomic.Pointer[merged]        // and for canSign
 	former       sync.Map                      // binding → Target of configurations that were replaced

@@ -7,12 +7,13 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
 
 const (
-	codeFor      = time.Hour          // a one-time code lives so long
+	CodeFor      = time.Hour          // a one-time code lives so long
 	admissionFor = 7 * 24 * time.Hour // and a passkey that waits for operators
 )
 
@@ -44,7 +45,7 @@ func (b *Broker) AddAgent(ctx context.Context, caller Caller, name, owner string
 		if !found {
 			agent.Created = b.now()
 		}
-		agent.Owner, agent.CodeHash, agent.CodeExpires = owner, hash, b.now().Add(codeFor)
+		agent.Owner, agent.CodeHash, agent.CodeExpires = owner, hash, b.now().Add(CodeFor)
 		if !found || agent.State == AgentRemoved {
 			agent.State = AgentInvited
 		}
@@ -204,7 +205,7 @@ func (b *Broker) InviteHuman(ctx context.Context, caller Caller, name string) (i
 		invite = Invite{
 			Human: name, CodeHash: hash, State: InviteInert, Needs: cfg.admission(name, passkeys), Groups: cfg.GroupsOf(name),
 			Replaces: slices.ContainsFunc(passkeys, func(p Passkey) bool { return p.Human == name }),
-			By:       caller.Actor(), Created: b.now(), Expires: b.now().Add(codeFor),
+			By:       caller.Actor(), Created: b.now(), Expires: b.now().Add(CodeFor),
 		}
 		if invite.Replaces && len(cfg.operatorsBut(name, passkeys)) == 0 {
 			return Errorf(CodeConflict, "%s has a passkey already, and no other operator could sign that it is lost", name).
@@ -311,7 +312,7 @@ func (i Invite) says() string {
 	groups := orElse(strings.Join(i.Groups, ", "), "no group")
 	switch {
 	case i.Passkey != nil:
-		return fmt.Sprintf("%s, who is %s, has the passkey %s, as a member of: %s", i.Human, i.Account, i.Passkey.ID, groups)
+		return fmt.Sprintf("%s, who is %s, has the passkey %s, as a member of: %s", i.Human, strconv.Quote(i.Account), i.Passkey.ID, groups)
 	case i.Replaces:
 		return fmt.Sprintf("%s lost the passkeys and may make a new one here, which replaces them, as a member of: %s", i.Human, groups)
 	}
@@ -381,6 +382,9 @@ func (b *Broker) usePasskey(tx Tx, invite Invite, passkey Passkey) error {
 		if err := b.removeLost(tx, invite.Human); err != nil {
 			return err
 		}
+	}
+	if err := nobodysPasskey(tx, passkey.ID); err != nil {
+		return err
 	}
 	invite.State, invite.CodeHash, invite.Passkey = InviteUsed, "", nil
 	if err := errors.Join(tx.Save(&invite), tx.Save(&passkey)); err != nil {

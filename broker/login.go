@@ -156,8 +156,11 @@ func (b *Broker) Login(ctx context.Context, human string) (login Login, found bo
 	return login, found, err
 }
 
-// readLogins remembers what groups people brought, for Configuration.
+// readLogins remembers what groups people brought, for Configuration. One at a time: of two sign-ons at once the
+// one that read first must not be kept last, or a group that was taken away would live on.
 func (b *Broker) readLogins(ctx context.Context) error {
+	b.reading.Lock()
+	defer b.reading.Unlock()
 	logins, err := listAll[Login](ctx, b, "login")
 	if err != nil {
 		return err

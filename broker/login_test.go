@@ -467,3 +467,29 @@ func TestPreviewWritesNothing(t *testing.T) {
 	_, _, err = w.Preview(t.Context(), "bob", broker.Intent{Act: broker.ActApprove, Subject: request.ID, Digest: "other"})
 	w.WantCode(err, broker.CodeConflict)
 }
+
+// Somebody who has seen the credential id of another's passkey offers one by the same id: it would take its place.
+func TestPasskeyByTheIDOfAnothers(t *testing.T) {
+	for name, first := range map[string]func(*brokertest.World) error{
+		"in force": func(w *brokertest.World) error { newcomer(w, "dora", "team"); return nil },
+		"waits for itself": func(w *brokertest.World) error {
+			return w.OfferPasskey(w.Context(), "carol", broker.Passkey{ID: "dora-key"})
+		},
+		"waits for a nod": func(w *brokertest.World) error {
+			mustSignOn(w, "dora", "team")
+			_, err := w.AskAdmission(w.Context(), "dora", broker.Passkey{ID: "dora-key"})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := brokertest.NewWorld(t)
+			if err := first(w); err != nil {
+				t.Fatal(err)
+			}
+			w.WantCode(w.OfferPasskey(t.Context(), "bob", broker.Passkey{ID: "dora-key"}), broker.CodeConflict)
+			mustSignOn(w, "erin", "team")
+			_, err := w.AskAdmission(t.Context(), "erin", broker.Passkey{ID: "dora-key"})
+			w.WantCode(err, broker.CodeConflict)
+		})
+	}
+}

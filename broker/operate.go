@@ -208,7 +208,7 @@ func (b *Broker) ResetHuman(ctx context.Context, name string) (invite Invite, co
 			return err
 		}
 		human.Reset, installation.Reset = b.now(), b.now()
-		invite = Invite{Human: name, CodeHash: hash, State: InviteUsable, Groups: b.Configuration().GroupsOf(name), By: "shell", Created: b.now(), Expires: b.now().Add(codeFor)}
+		invite = Invite{Human: name, CodeHash: hash, State: InviteUsable, Groups: b.Configuration().GroupsOf(name), By: "shell", Created: b.now(), Expires: b.now().Add(CodeFor)}
 		freeze := Freeze{Of: FreezeAll, By: "shell", Reason: "the passkeys of " + name + " were reset", At: b.now()}
 		if err := errors.Join(tx.Save(&human), tx.Save(&installation), tx.Save(&invite), tx.Save(&freeze)); err != nil {
 			return err

@@ -55,7 +55,7 @@ func (b *Broker) OfferPasskey(ctx context.Context, human string, passkey Passkey
 			return err
 		}
 		passkey.Human, passkey.Created = human, b.now()
-		if err := tx.Save(&WaitingPasskey{passkey, b.now().Add(codeFor)}); err != nil {
+		if err := tx.Save(&WaitingPasskey{passkey, b.now().Add(CodeFor)}); err != nil {
 			return err
 		}
 		return b.append(tx, EventPasskeyOffered, "human:"+human, human, passkeyEvent(passkey))
@@ -93,21 +93,32 @@ func (b *Broker) RenamePasskey(ctx context.Context, human, id, name string) erro
 
 func noPasskey() *Error { return Errorf(CodeNotFound, "you have no such passkey") }
 
-// unknownPasskey refuses a credential id that is anybody's already.
+// unknownPasskey refuses a credential id that is anybody's already, or waits to be.
 func unknownPasskey(tx Tx, id string) error {
-	known, err := load(tx, &Passkey{ID: id})
-	if err != nil {
-		return err
-	}
 	waits, err := load(tx, &WaitingPasskey{Passkey: Passkey{ID: id}})
 	if err != nil {
 		return err
 	}
-	if known || waits {
-		return Errorf(CodeConflict, "this passkey is known already")
+	invites, err := list[Invite](tx, "invite", "")
+	if err != nil {
+		return err
 	}
-	return nil
+	if waits || slices.ContainsFunc(invites, func(i Invite) bool { return i.Passkey != nil && i.Passkey.ID == id }) {
+		return knownPasskey()
+	}
+	return nobodysPasskey(tx, id)
 }
+
+// nobodysPasskey refuses a credential id that somebody came to have, also since the passkey began to wait.
+func nobodysPasskey(tx Tx, id string) error {
+	known, err := load(tx, &Passkey{ID: id})
+	if err != nil || !known {
+		return err
+	}
+	return knownPasskey()
+}
+
+func knownPasskey() *Error { return Errorf(CodeConflict, "this passkey is known already") }
 
 // passkeyEvent is what the log tells of a passkey: with its public key, so that whoever has only the log can
 // check what it signed.
@@ -130,16 +141,16 @@ func (b *Broker) stateAddPasskey(r Reader, s *Statement) error {
 	}
 	s.Digest = waiting.Passkey.Digest()
 	s.Says = fmt.Sprintf("%s has one more passkey, %s (%s); it may sign in at once, and sign %s from now", s.Reviewer,
-		orElse(delimitedName(waiting.Passkey.Name), "without a name"), waiting.Passkey.ID, waitInWords(b.Configuration().Limits.PasskeyWait))
+		waiting.Passkey.called(), waiting.Passkey.ID, waitInWords(b.Configuration().Limits.PasskeyWait))
 	return nil
 }
 
-// delimitedName is a passkey's name as a statement has it, empty for none. A session gave it, and it can say anything.
-func delimitedName(name string) string {
-	if name == "" {
-		return ""
+// called is the passkey's name as a statement has it. A session gave it, and it can say anything.
+func (p Passkey) called() string {
+	if p.Name == "" {
+		return "without a name"
 	}
-	return strconv.Quote(name)
+	return strconv.Quote(p.Name)
 }
 
 func waitInWords(d time.Duration) string {
@@ -169,7 +180,7 @@ func stateRemovePasskey(r Reader, s *Statement) error {
 		return Errorf(CodeConflict, "this is your only passkey: another must sign that it goes").WithNext("add another one first")
 	}
 	s.Digest = passkey.Digest()
-	s.Says = fmt.Sprintf("the passkey %s (%s) of %s is removed", orElse(delimitedName(passkey.Name), "without a name"), passkey.ID, s.Reviewer)
+	s.Says = fmt.Sprintf("the passkey %s (%s) of %s is removed", passkey.called(), passkey.ID, s.Reviewer)
 	return nil
 }
 
@@ -179,6 +190,9 @@ func (b *Broker) addPasskey(tx Tx, signed Approval) error {
 		return err
 	}
 	passkey := waiting.Passkey
+	if err := nobodysPasskey(tx, passkey.ID); err != nil {
+		return err
+	}
 	passkey.Created, passkey.UsableFrom = signed.At, signed.At.Add(b.Configuration().Limits.PasskeyWait)
 	if err := errors.Join(tx.Delete(&waiting), tx.Save(&passkey)); err != nil {
 		return err

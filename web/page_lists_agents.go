@@ -12,7 +12,6 @@ import (
 )
 
 const (
-	codeLasts     = time.Hour // as the broker has it
 	freezeLasts   = time.Hour
 	agentHistory  = 20 // requests, and leases, on an agent's page
 	agentsAtATime = 50
@@ -101,7 +100,7 @@ func (p *pages) addAgent(v *visit) error {
 	if err != nil {
 		return err
 	}
-	return p.show(v, http.StatusOK, ui.PageCode, "One-time code", ui.AgentCode(adding.Name, adding.Owner, code, p.origin, p.now().Add(codeLasts)))
+	return p.show(v, http.StatusOK, ui.PageCode, "One-time code", ui.AgentCode(adding.Name, adding.Owner, code, p.origin, p.now().Add(broker.CodeFor)))
 }
 
 // agentPage shows an agent, what it did, and what its owner signs; with ?sure=remove it asks whether to remove it.
