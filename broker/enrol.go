@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-const (
-	CodeFor      = time.Hour          // a one-time code lives so long
-	admissionFor = 7 * 24 * time.Hour // and a passkey that waits for operators
-)
+// CodeFor is how long a one-time code lives.
+const CodeFor = time.Hour
+
+const admissionFor = 7 * 24 * time.Hour // a passkey that waits for operators
 
 // AddAgent makes an agent, or lets a known one enrol a new key; the code is shown once and lives one
 // hour. A removed agent's name can be used again, by the same owner only. Operators and the admin socket.
