@@ -52,6 +52,7 @@ missing_packages() {
 	command -v nginx >/dev/null || echo nginx-light # whose reading of paths ours is held against
 	command -v npm >/dev/null || echo npm           # fetches axe-core
 	/usr/bin/python3 -c 'import aiosmtpd' 2>/dev/null || echo python3-aiosmtpd # a mail server
+	command -v etcd >/dev/null || echo etcd-server # below kube-apiserver
 	command -v gcc >/dev/null || echo gcc libc6-dev # for the race detector, and dex
 }
 
@@ -93,19 +94,29 @@ fetch_axe() {
 	mv "$folder/package/axe.min.js" "$cache/axe-core-$version/" && rm -rf "$folder"
 }
 
-# build_server NAME MODULE PACKAGE builds a server from the module in tools/NAME, as NAME-VERSION.
+# build_server FOLDER NAME MODULE PACKAGE builds a program from the module in tools/FOLDER, as NAME-VERSION, where the
+# version is that of MODULE. Kubernetes has to be told its own.
 build_server() {
-	local version binary
-	version=$(sed -nE "s#^[[:space:]]*(require )?$2 (v[^ ]+).*#\2#p" "tools/$1/go.mod" | head -n 1)
-	binary=$cache/bin/$1-$version # before cd
+	local version binary started=$SECONDS
+	version=$(sed -nE "s#^[[:space:]]*(require )?$3 (v[^ ]+).*#\2#p" "tools/$1/go.mod" | head -n 1)
+	[ -n "$version" ] || { echo "tools/$1/go.mod does not name $3"; return 1; }
+	binary=$cache/bin/$2-$version # before cd
 	[ -x "$binary" ] && return 0
+	say "  building $2, once" >&3
 	mkdir -p "$cache/bin"
-	(cd "tools/$1" && go build -o "$binary.$$" "$3") || return 1
+	(cd "tools/$1" && go build -trimpath -ldflags="-s -X k8s.io/component-base/version.gitVersion=$version" -o "$binary.$$" "$4") || return 1
 	mv "$binary.$$" "$binary"
+	say "  $2: $((SECONDS - started)) s" >&3
 }
 
 servers() {
-	fetch_axe && build_server dex github.com/dexidp/dex github.com/dexidp/dex/cmd/dex
+	fetch_axe &&
+		build_server dex dex github.com/dexidp/dex github.com/dexidp/dex/cmd/dex &&
+		build_server minio minio github.com/minio/minio github.com/minio/minio &&
+		build_server minio mc github.com/minio/mc github.com/minio/mc &&
+		build_server kubernetes kube-apiserver k8s.io/kubernetes k8s.io/kubernetes/cmd/kube-apiserver &&
+		build_server kubernetes kubectl k8s.io/kubernetes k8s.io/kubernetes/cmd/kubectl &&
+		build_server vault vault github.com/hashicorp/vault .
 }
 
 lint() {
