@@ -22,14 +22,18 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/issuers/aws"
 	"github.com/hourkey/hourkey/issuers/gateway"
 	"github.com/hourkey/hourkey/issuers/jwt"
+	"github.com/hourkey/hourkey/issuers/kubernetes"
 	"github.com/hourkey/hourkey/issuers/postgres"
+	"github.com/hourkey/hourkey/issuers/vault"
 )
 
 // Config is what issuers are opened with. Failpoint may be nil.
 type Config struct {
-	// Resolve gives the secret for a reference like env:NAME or file:PATH.
+	// Resolve gives the secret for a reference like env:NAME, file:PATH or vault:PATH#FIELD. Some issuers ask again later,
+	// from any goroutine: a token that was exchanged is read anew.
 	Resolve func(reference string) (broker.Secret, error)
 	// Signer gives the key that signs an environment's target tokens.
 	Signer func(environment string) (ed25519.PrivateKey, error)
@@ -38,7 +42,7 @@ type Config struct {
 	// File is the file that the targets stand in, for errors: "environments/staging.yaml".
 	File string
 	Now  func() time.Time
-	// Failpoint is called around each provider call, for crash tests (postgres.Failpoints).
+	// Failpoint is called around each provider call, for crash tests (postgres.Failpoints and its like).
 	Failpoint func(point string)
 	// Authority certifies our end of tunnels, for the kinds behind the gateway.
 	Authority *gateway.Authority
@@ -55,11 +59,14 @@ type targetIssuer interface {
 // openers is the table of kinds.
 func openers() map[string]opener {
 	return map[string]opener{
-		"github":      openGitHub,
-		jwt.Kind:      openJWT,
-		postgres.Kind: openPostgres,
-		"railway":     openRailway,
-		"supabase":    openSupabase,
+		aws.Kind:        openAWS,
+		"github":        openGitHub,
+		jwt.Kind:        openJWT,
+		kubernetes.Kind: openKubernetes,
+		postgres.Kind:   openPostgres,
+		"railway":       openRailway,
+		"supabase":      openSupabase,
+		vault.Kind:      openVault,
 	}
 }
 
@@ -114,7 +121,7 @@ var referencePattern = regexp.MustCompile(`^(env|file|vault):.`)
 // not repeated.
 func (c Config) resolve(field, reference string) (broker.Secret, error) {
 	if !referencePattern.MatchString(reference) {
-		return broker.Secret{}, broker.Errorf(broker.CodeInvalid, "%s must be a reference to a secret, like env:NAME or file:PATH, not the secret itself", field).WithField(field)
+		return broker.Secret{}, broker.Errorf(broker.CodeInvalid, "%s must be a reference to a secret, like env:NAME, file:PATH or vault:PATH#FIELD, not the secret itself", field).WithField(field)
 	}
 	if c.Resolve == nil {
 		return broker.Secret{}, broker.Errorf(broker.CodeInternal, "%s: nothing resolves secrets here", field).WithField(field)

@@ -146,3 +146,22 @@ func FuzzTargetDecoder(f *testing.F) {
 		}
 	})
 }
+
+func TestAKubernetesTargetOpens(t *testing.T) {
+	body := `{server: "https://10.0.0.1:6443", token: env:DSN, namespace: shop-staging, plain: [widgets.example.com], accept: [{object: open streams, why: logs}]}`
+	target, err := open(t, "kubernetes", body)
+	if err != nil || !strings.HasPrefix(target.Binding, "kubernetes:") {
+		t.Errorf("%+v, %v", target, err)
+	}
+	for body, says := range map[string]string{
+		`{server: "https://10.0.0.1", token: "eyJ.the.token", namespace: shop}`:                   "must be a reference",
+		`{server: "https://10.0.0.1", token: env:DSN, namspace: shop}`:                            `did you mean "namespace"`,
+		"server: https://10.0.0.1\ntoken: env:DSN\nnamespace: kube-system":                        "environments/staging.yaml:3:",
+		`{server: "http://10.0.0.1", token: env:DSN, namespace: shop}`:                            "https://",
+		`{server: "https://10.0.0.1", token: env:DSN, namespace: shop, accept: [{object: open}]}`: "why",
+	} {
+		if _, err := open(t, "kubernetes", body); err == nil || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "eyJ") {
+			t.Errorf("%s: %v; want %q in it", body, err, says)
+		}
+	}
+}

@@ -1,0 +1,289 @@
+package actions
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/hourkey/hourkey/broker"
+)
+
+// The classes as a policy: what anybody would look up first, and the hard cases.
+func TestClassesThatMatter(t *testing.T) {
+	for class, list := range map[string]string{
+		"read": `s3:GetObject s3:ListBucket s3:ListAllMyBuckets dynamodb:GetItem dynamodb:Query logs:FilterLogEvents ecr:BatchGetImage
+			rds:DescribeDBInstances sqs:GetQueueAttributes secretsmanager:ListSecrets ec2:DescribeInstances iam:ListAccessKeys`,
+		"write": `s3:PutObject dynamodb:PutItem dynamodb:UpdateItem sqs:SendMessage logs:PutLogEvents ecr:PutImage lambda:InvokeFunction
+			lambda:UpdateFunctionCode ec2:CreateSnapshot rds:CreateDBSnapshot sns:Publish kinesis:PutRecord ec2:RunInstances`,
+		"delete": `s3:DeleteObject s3:DeleteObjectVersion s3:PutLifecycleConfiguration s3:PutBucketVersioning s3:AbortMultipartUpload
+			s3:PutObjectRetention dynamodb:BatchWriteItem dynamodb:UpdateTimeToLive dynamodb:PartiQLDelete sqs:ReceiveMessage sqs:PurgeQueue
+			rds:ModifyDBInstance rds:DeleteDBSnapshot rds:DeleteDBInstanceAutomatedBackup ec2:TerminateInstances ec2:DeleteVpc ec2:DeleteSnapshot
+			autoscaling:SetDesiredCapacity ecs:UpdateService logs:PutRetentionPolicy ecr:PutLifecyclePolicy backup:DeleteRecoveryPoint
+			kms:ScheduleKeyDeletion cloudformation:DeleteStack athena:StartQueryExecution lambda:CreateEventSourceMapping s3:CreateJob
+			route53:ChangeResourceRecordSets secretsmanager:DeleteSecret fis:StartExperiment`,
+		"admin": `s3:PutBucketPolicy s3:PutObjectAcl s3:PutObjectTagging s3:BypassGovernanceRetention s3:DeleteBucketPolicy iam:PassRole
+			iam:AttachRolePolicy iam:CreateUser secretsmanager:GetSecretValue ssm:GetParameter kms:Decrypt lambda:GetFunction
+			lambda:UpdateFunctionConfiguration ecs:DescribeTaskDefinition ecs:ExecuteCommand ssm:SendCommand ssm:StartSession rds-db:connect
+			cloudtrail:StopLogging guardduty:DeleteDetector ec2:AuthorizeSecurityGroupIngress cloudformation:CreateStack
+			logs:Unmask sqs:AddPermission sqs:SetQueueAttributes`,
+		"refused": `sts:AssumeRole sts:GetFederationToken sts:GetSessionToken ecr:GetAuthorizationToken iam:CreateAccessKey
+			redshift:GetClusterCredentials s3:NoSuchThing nosuch:GetObject s3:* s3:Get* * s3 : s3: :GetObject`,
+	} {
+		for action := range strings.FieldsSeq(list) {
+			if v := Classify(action); v.ClassName() != class || v.Why == "" {
+				t.Errorf("%s is %s (%s); want %s", action, v.ClassName(), v.Why, class)
+			}
+		}
+	}
+}
+
+// IAM reads names without regard to case, so another spelling must not be another action.
+func TestAnotherSpellingIsTheSameAction(t *testing.T) {
+	for _, action := range []string{"S3:deleteobject", "s3:DELETEOBJECT", "Dynamodb:batchwriteITEM"} {
+		if v := Classify(action); v.Class != broker.Delete || v.Action == action {
+			t.Errorf("%s is %+v; want delete, as the reference writes it", action, v)
+		}
+	}
+}
+
+func TestEveryActionHasAClassAndAReason(t *testing.T) {
+	count := map[string]int{}
+	for action := range All() {
+		v := classifyKnown(t, action)
+		count[v.ClassName()]++
+		if v.Why == "" || strings.Contains(v.Why, "nobody has judged") {
+			t.Errorf("%s is %s: %q", action, v.ClassName(), v.Why)
+		}
+	}
+	total := 0
+	for _, n := range count {
+		total += n
+	}
+	t.Logf("%d actions: %v", total, count)
+	if total != 21190 {
+		t.Errorf("%d actions; the reference has 21190", total)
+	}
+}
+
+// classifyKnown is Classify without looking the table through once for each action.
+func classifyKnown(t *testing.T, action string) Verdict {
+	t.Helper()
+	service, name, _ := strings.Cut(action, ":")
+	if r, found := reviewedOnce(t)[action]; found {
+		return Verdict{Action: action, Class: r.class, Why: r.why, Reviewed: true}
+	}
+	class, why := derive(fact{service, name, levelsOnce(t)[action]})
+	return Verdict{Action: action, Class: class, Why: why}
+}
+
+// The short way must be the long way: on every hundredth action, and on each that was reviewed.
+func TestClassifySaysTheSameAsTheRuleAndTheReviews(t *testing.T) {
+	n := 0
+	for action := range All() {
+		n++
+		_, isReviewed := reviewedOnce(t)[action]
+		if n%100 != 0 && !isReviewed {
+			continue
+		}
+		if got, want := Classify(action), classifyKnown(t, action); got != want {
+			t.Errorf("Classify(%s) is %+v; want %+v", action, got, want)
+		}
+	}
+}
+
+var known struct {
+	reviews map[string]review
+	levels  map[string]string
+}
+
+func reviewedOnce(t *testing.T) map[string]review {
+	t.Helper()
+	if known.reviews == nil {
+		list, err := readReviews(reviews)
+		if err != nil {
+			t.Fatal(err)
+		}
+		known.reviews = map[string]review{}
+		for _, r := range list {
+			if _, twice := known.reviews[r.action]; twice {
+				t.Errorf("%s is reviewed twice", r.action)
+			}
+			known.reviews[r.action] = r
+		}
+	}
+	return known.reviews
+}
+
+func levelsOnce(t *testing.T) map[string]string {
+	t.Helper()
+	if known.levels == nil {
+		known.levels = map[string]string{}
+		for f := range facts(table) {
+			known.levels[f.String()] = f.level
+		}
+	}
+	return known.levels
+}
+
+// A review says what the rule does not. One that is of no action, or says the same, is taken out.
+func TestEachReviewIsNeeded(t *testing.T) {
+	for action, r := range reviewedOnce(t) {
+		level, exists := levelsOnce(t)[action]
+		if !exists {
+			t.Errorf("%s is reviewed, and there is no such action", action)
+			continue
+		}
+		service, name, _ := strings.Cut(action, ":")
+		if class, _ := derive(fact{service, name, level}); class == r.class && class != 0 {
+			t.Errorf("%s is reviewed as %s, which the rule says already", action, class)
+		}
+	}
+}
+
+// destroying and empowering are words that no read or write may bear, unless it is named below with its reason. They are
+// an independent witness: not the rule's lists.
+const (
+	destroying = `Delete Remove Terminate Destroy Purge Erase Wipe Drop Truncate Detach Disassociate Deregister Disable Stop Cancel Revoke Reset
+		Reboot Restart Restore Rollback Replace Release Evict Expire Expiration Lifecycle Retention Failover Deactivate Suspend Archive Abort
+		Unsubscribe Overwrite Flush Kill Shutdown Shut Empty Clear Discard Decrease Deprovision Withdraw Reject`
+	empowering = `Policy Policies Permission Permissions Role Roles Grant Grants Password Secret Secrets Credential Credentials Token Tokens
+		Login Assume Pass Impersonate Presigned Presign Federation Saml Admin Authorize Invite Share Accept Attach Principal Delegate Mfa
+		User Users Key Keys Session Console Command Account Member Members Public Trust`
+)
+
+// No action that the rule or a review lets pass for reading or writing destroys or gives power.
+func TestNoActionOfReadOrWriteDestroysOrGivesPower(t *testing.T) {
+	ends, gives := strings.Fields(destroying), strings.Fields(empowering)
+	for action := range All() {
+		v := classifyKnown(t, action)
+		level := levelsOnce(t)[action]
+		_, name, _ := strings.Cut(action, ":")
+		parts := capitalised(name)
+		switch v.Class {
+		case broker.Read:
+			if (level == "P" || level == "T" || level == "W") && !v.Reviewed {
+				t.Errorf("%s is read, and AWS counts it as %s", action, level)
+			}
+			if slices.Contains(ends, parts[0]) || slices.Contains(gives, parts[0]) {
+				t.Errorf("%s is read: %s", action, v.Why)
+			}
+			if handsOut(parts) && !v.Reviewed {
+				t.Errorf("%s is read, and by its name hands out a secret", action)
+			}
+		case broker.Write:
+			if level != "W" && !v.Reviewed {
+				t.Errorf("%s is write, and AWS counts it as %s", action, level)
+			}
+			if at := slices.IndexFunc(parts, func(p string) bool { return slices.Contains(ends, p) || slices.Contains(gives, p) }); at >= 0 {
+				t.Errorf("%s is write, and says %s", action, parts[at])
+			}
+			if replaces := []string{"Update", "Put", "Modify", "Set", "Change"}; slices.Contains(replaces, parts[0]) && !v.Reviewed {
+				t.Errorf("%s is write, and replaces what is there", action)
+			}
+		default: // refused, or a human is asked
+		}
+	}
+}
+
+// handsOut tells whether what is got is a secret, and not a list or description of secrets.
+func handsOut(parts []string) bool {
+	last := parts[len(parts)-1]
+	return (parts[0] == "Get" || parts[0] == "Retrieve") && slices.Contains([]string{"Password", "Credentials", "Token", "Secret", "SecretValue", "AuthCode"}, last)
+}
+
+// capitalised splits a name at each capital letter; runs of capitals stay together. Simpler than the rule's own, on purpose.
+func capitalised(name string) []string {
+	var parts []string
+	for at, c := range name {
+		if at == 0 || (c >= 'A' && c <= 'Z' && (name[at-1] < 'A' || name[at-1] > 'Z')) {
+			parts = append(parts, "")
+		}
+		parts[len(parts)-1] += string(c)
+	}
+	return parts
+}
+
+// The table is a fact only as long as it is what the reference says.
+func TestTheTableIsWhatTheReferenceSays(t *testing.T) {
+	name, _ := Source()
+	source, err := os.ReadFile(filepath.Join(descriptions(t), name))
+	if os.IsNotExist(err) {
+		t.Log("the reference is not here: the table is compared only where HOURKEY_PROVIDER_APIS names its folder")
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := Extract(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(made, []byte(table)) {
+		t.Error("the table is not what the reference gives: run go generate")
+	}
+	n := 0
+	for line := range strings.Lines(string(source)) {
+		if n++; n == 1 {
+			continue
+		}
+		field := strings.Split(line, "\t")
+		if level := levelsOnce(t)[field[0]+":"+field[1]]; level != levels[field[2]] {
+			t.Errorf("%s:%s is %q in the table; the reference says %s", field[0], field[1], level, field[2])
+		}
+	}
+}
+
+// descriptions finds the folder of the published descriptions: named, or beside the repository.
+func descriptions(t *testing.T) string {
+	t.Helper()
+	if folder := os.Getenv("HOURKEY_PROVIDER_APIS"); folder != "" {
+		return folder
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dir := here; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return filepath.Join(filepath.Dir(dir), "shared", "provider-apis")
+		}
+	}
+	return ""
+}
+
+// What cannot be read is an error, never an empty table: one without actions would have nothing to forbid.
+func TestExtractRefusesWhatIsNoList(t *testing.T) {
+	for _, source := range []string{
+		"", "service\taction\n", "a\tb\tc\n", "service\taction\taccess_level\ns3\tGetObject\n", "service\taction\taccess_level\ns3\tGetObject\tPeek\n",
+	} {
+		if made, err := Extract([]byte(source)); err == nil {
+			t.Errorf("%q made the table %q", source, made)
+		}
+	}
+	for _, text := range []string{"read\n\ts3:GetObject\n", "peek: it looks\n\ts3:GetObject\n"} {
+		if list, err := readReviews(text); err == nil {
+			t.Errorf("%q made the reviews %v", text, list)
+		}
+	}
+}
+
+func TestWords(t *testing.T) {
+	for name, want := range map[string]string{
+		"GetObject": "get object", "GetHLSStreamingSessionURL": "get hls streaming session url", "CreateDBInstance": "create db instance",
+		"ListSecretVersionIds": "list secret version ids", "PutBucketACLs": "put bucket acls", "document": "document", "GET": "get",
+		"CreateOAuth2Token": "create o auth2 token", "ESHttpGet": "es http get",
+	} {
+		if got := strings.Join(words(name), " "); got != want {
+			t.Errorf("%s is %q; want %q", name, got, want)
+		}
+	}
+}
+
+func BenchmarkClassify(b *testing.B) {
+	for b.Loop() {
+		Classify("xray:UpdateTraceSegmentDestination")
+	}
+}

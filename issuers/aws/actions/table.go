@@ -1,0 +1,77 @@
+package actions
+
+import (
+	_ "embed" // the table
+	"iter"
+	"strings"
+)
+
+//go:embed table.txt
+var table string
+
+// fact is what the reference says of one action.
+type fact struct {
+	service string // s3
+	name    string // GetObject
+	level   string // R read, L list, W write, T tagging, P permissions management
+}
+
+func (f fact) String() string { return f.service + ":" + f.name }
+
+// find looks an action up. IAM reads both parts without regard to case; the fact has them as the reference does.
+func find(service, name string) (fact, bool) {
+	for f := range facts(table) {
+		if strings.EqualFold(f.service, service) && strings.EqualFold(f.name, name) {
+			return f, true
+		}
+	}
+	return fact{}, false
+}
+
+// facts reads a table, in its order.
+func facts(table string) iter.Seq[fact] {
+	return func(yield func(fact) bool) {
+		service := ""
+		for line := range strings.Lines(table) {
+			line = strings.TrimSuffix(line, "\n")
+			level, names, isRow := strings.Cut(line, " ")
+			switch {
+			case strings.HasPrefix(line, "#"):
+				continue
+			case !isRow:
+				service = line
+				continue
+			}
+			for name := range strings.SplitSeq(names, " ") {
+				if !yield(fact{service, name, level}) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// All gives every action of the table as SERVICE:ACTION, sorted by service.
+func All() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for f := range facts(table) {
+			if !yield(f.String()) {
+				return
+			}
+		}
+	}
+}
+
+// Source names the list that the table was made from, and its SHA-256 in hex.
+func Source() (name, sha256 string) {
+	for line := range strings.Lines(table) {
+		line = strings.TrimSuffix(line, "\n")
+		if value, ours := strings.CutPrefix(line, "# source: "); ours {
+			name = value
+		}
+		if value, ours := strings.CutPrefix(line, "# sha256: "); ours {
+			sha256 = value
+		}
+	}
+	return name, sha256
+}

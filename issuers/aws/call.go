@@ -1,0 +1,115 @@
+package aws
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/smithy-go"
+)
+
+// question is a call of a service that only looks. The SDK has a module for each service; of these few calls the shape
+// is written here.
+type question struct {
+	permission string // what IAM wants for it
+	host       string // before the region; "iam" has none
+	target     string // X-Amz-Target of the JSON protocols, with their version before a space; empty for the query protocol
+	path       string
+	body       string
+}
+
+const maxAnswer = 1 << 20
+
+// ask makes one call as somebody. A refusal is a smithy.APIError, as of the SDK.
+func (i *Issuer) ask(ctx context.Context, as aws.Credentials, q question) ([]byte, error) {
+	service, host, region := i.place(q)
+	request, err := http.NewRequestWithContext(ctx, q.method(), "https://"+host+"/"+q.path, bytes.NewBufferString(q.body))
+	if err != nil {
+		return nil, err
+	}
+	q.describe(request)
+	sum := sha256.Sum256([]byte(q.body))
+	if err := v4.NewSigner().SignHTTP(ctx, as, request, hex.EncodeToString(sum[:]), service, region, i.config.Now()); err != nil {
+		return nil, err
+	}
+	response, err := i.http.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	switch {
+	case err != nil:
+		return nil, err
+	case response.StatusCode == http.StatusForbidden || bytes.Contains(answer, []byte("AccessDenied")) && response.StatusCode != http.StatusOK:
+		return nil, &smithy.GenericAPIError{Code: "AccessDenied", Message: q.permission}
+	case response.StatusCode != http.StatusOK:
+		return nil, fmt.Errorf("%s: status %d", q.permission, response.StatusCode)
+	}
+	return answer, nil
+}
+
+// place says where a service is, and for which region a call is signed.
+func (i *Issuer) place(q question) (service, host, region string) {
+	region = i.config.Settings.Region
+	switch q.host {
+	case "iam":
+		region = map[string]string{"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}[i.role.partition]
+		if i.role.partition == "aws" {
+			return "iam", "iam." + i.role.suffix(), region
+		}
+		return "iam", "iam." + region + "." + i.role.suffix(), region
+	case "api.ecr":
+		service = "ecr"
+	default:
+		service = q.host
+	}
+	return service, q.host + "." + region + "." + i.role.suffix(), region
+}
+
+func (q question) method() string {
+	if q.body == "" {
+		return http.MethodGet
+	}
+	return http.MethodPost
+}
+
+func (q question) describe(request *http.Request) {
+	if q.target == "" {
+		if q.body != "" {
+			request.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
+		}
+		return
+	}
+	var version, target string
+	if _, err := fmt.Sscan(q.target, &version, &target); err == nil {
+		request.Header.Set("Content-Type", "application/x-amz-json-"+version)
+		request.Header.Set("X-Amz-Target", target)
+	}
+}
+
+// expires asks whether items of a table can be written so that they expire.
+func (i *Issuer) expires(ctx context.Context, seen *looked, table string) (bool, error) {
+	body, err := json.Marshal(map[string]string{"TableName": table})
+	if err != nil {
+		return false, err
+	}
+	answer, err := i.ask(ctx, seen.session, question{"dynamodb:DescribeTimeToLive", "dynamodb", "1.0 DynamoDB_20120810.DescribeTimeToLive", "", string(body)})
+	if err != nil {
+		return false, err
+	}
+	var told struct {
+		TimeToLiveDescription struct{ TimeToLiveStatus string }
+	}
+	if err := json.Unmarshal(answer, &told); err != nil {
+		return false, fmt.Errorf("dynamodb:DescribeTimeToLive: the answer cannot be read")
+	}
+	return told.TimeToLiveDescription.TimeToLiveStatus != "DISABLED", nil // unknown is not disabled
+}

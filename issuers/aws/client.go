@@ -1,0 +1,69 @@
+package aws
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+)
+
+const (
+	attempts    = 3
+	longestWait = time.Second
+	idleConns   = 64 // leases can be issued so many at once
+)
+
+// newHTTP makes the client that everything goes over. It follows no redirect: a signed request is for one host.
+func newHTTP(transport http.RoundTripper) *http.Client {
+	if transport == nil {
+		pooled := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // net/http says so
+		pooled.MaxIdleConnsPerHost = idleConns
+		pooled.ResponseHeaderTimeout = 20 * time.Second
+		transport = pooled
+	}
+	return &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+func newRetryer() aws.Retryer {
+	return retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts, o.MaxBackoff = attempts, longestWait })
+}
+
+// newSTS makes the client of STS with the broker's own key. Nothing is read from the environment or from files.
+func (i *Issuer) newSTS() *sts.Client {
+	return sts.New(sts.Options{
+		Region: i.config.Settings.Region, Credentials: i.own, HTTPClient: i.http, Retryer: newRetryer(), BaseEndpoint: i.endpoint(),
+	})
+}
+
+// newS3 makes a client of S3 with some credential.
+func (i *Issuer) newS3(as aws.CredentialsProvider) *s3.Client {
+	return s3.New(s3.Options{
+		Region: i.config.Settings.Region, Credentials: as, HTTPClient: i.http, Retryer: newRetryer(), BaseEndpoint: i.endpoint(),
+		UsePathStyle: i.isCompatible(),
+	})
+}
+
+// endpoint is nil for AWS: the SDK knows its hosts.
+func (i *Issuer) endpoint() *string {
+	if !i.isCompatible() {
+		return nil
+	}
+	return aws.String(i.config.Settings.Endpoint)
+}
+
+func static(c aws.Credentials) aws.CredentialsProvider {
+	return credentials.NewStaticCredentialsProvider(c.AccessKeyID, c.SecretAccessKey, c.SessionToken)
+}
+
+// ownCredentials are the broker's.
+func (i *Issuer) ownCredentials(ctx context.Context) (aws.Credentials, error) {
+	return i.own.Retrieve(ctx)
+}

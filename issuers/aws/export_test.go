@@ -1,0 +1,46 @@
+package aws
+
+import (
+	"context"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/hourkey/hourkey/broker"
+)
+
+// SessionPolicy is the policy of a lease that was described, with its end.
+func (i *Issuer) SessionPolicy(d broker.Description, end string) (string, error) {
+	grants, err := i.resolve(d.Scopes)
+	if err != nil {
+		return "", err
+	}
+	text, err := i.text(i.sessionPolicy(grants))
+	return strings.ReplaceAll(text, openEnd, end), err
+}
+
+// Looking is the client that looks up what a write could lose.
+func (i *Issuer) Looking(ctx context.Context) (*s3.Client, error) {
+	seen, err := i.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return seen.s3, nil
+}
+
+// Given lists what each service gives for a class, as SERVICE:ACTION.
+func Given(class broker.Actions) []string {
+	var list []string
+	for _, s := range services {
+		list = append(list, s.actions(class)...)
+	}
+	return list
+}
+
+// Looks are the actions that the issuer itself is allowed.
+func Looks() []string {
+	return []string{"s3:GetBucketVersioning", "dynamodb:DescribeTimeToLive"}
+}
+
+// Dangerous are the patterns that are denied by name where NotAction is not known.
+const Dangerous = dangerous

@@ -1,0 +1,83 @@
+package aws
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/aws/smithy-go"
+
+	"github.com/hourkey/hourkey/broker"
+)
+
+// codeOf gives the provider's own code for a refusal, empty when the error is none.
+func codeOf(err error) string {
+	if e, ok := errors.AsType[smithy.APIError](err); ok {
+		return e.ErrorCode()
+	}
+	return ""
+}
+
+// isDenied tells whether the provider itself says that this may not be done.
+func isDenied(err error) bool {
+	switch codeOf(err) {
+	case "AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError":
+		return true
+	}
+	return false
+}
+
+// isWrongKey tells whether the provider does not take the broker's own key.
+func isWrongKey(err error) bool {
+	switch codeOf(err) {
+	case "InvalidClientTokenId", "SignatureDoesNotMatch", "InvalidAccessKeyId", "UnrecognizedClientException", "ExpiredToken":
+		return true
+	}
+	return false
+}
+
+// fault turns a failure into an error for the caller. The SDK's own error is not kept: one about an answer that cannot be
+// read carries that answer, credentials and all. Its text is, for the operator's log, without the broker's key.
+func (i *Issuer) fault(doing string, err error) error {
+	if known, ok := errors.AsType[*broker.Error](err); ok {
+		return known
+	}
+	target, cause := i.config.Ref.String(), i.cause(err)
+	switch code := codeOf(err); {
+	case isWrongKey(err):
+		return broker.Errorf(broker.CodeUnavailable, "%s: the provider does not take the broker's access key", target).Because(cause).
+			WithNext("ask the operator to run hourkeyd check --live")
+	case isDenied(err):
+		return broker.Errorf(broker.CodeUnavailable, "%s: the broker's user, or the role, lacks a permission for %s", target, doing).Because(cause).
+			WithNext("ask the operator to run hourkeyd check --live: it prints the policy that mends it")
+	case code == "PackedPolicyTooLarge":
+		return broker.Errorf(broker.CodeInvalid, "%s: the session policy for this is too large for STS", target).WithField("scope").Because(cause).
+			WithNext("ask for fewer resources at once, or for one prefix instead of several names")
+	case errors.Is(err, context.Canceled):
+		return broker.Errorf(broker.CodeUnavailable, "%s: %s was cancelled", target, doing).Because(cause)
+	case errors.Is(err, context.DeadlineExceeded):
+		return broker.Errorf(broker.CodeUnavailable, "%s: %s took too long", target, doing).Because(cause).WithNext("try again")
+	}
+	return broker.Errorf(broker.CodeUnavailable, "%s: %s failed at the provider", target, doing).Because(cause).WithNext("try again")
+}
+
+// cause is what of an error goes to the log.
+func (i *Issuer) cause(err error) error {
+	if _, unread := errors.AsType[*smithy.DeserializationError](err); unread {
+		return errors.New("the provider's answer cannot be read")
+	}
+	const most = 400
+	text := strings.ReplaceAll(err.Error(), i.config.SecretKey.Reveal(), "REDACTED")
+	if e, ok := errors.AsType[smithy.APIError](err); ok {
+		text = fmt.Sprintf("%s: %s", e.ErrorCode(), strings.ReplaceAll(e.ErrorMessage(), i.config.SecretKey.Reveal(), "REDACTED"))
+	}
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return errors.New(text)
+}
+
+func (i *Issuer) badName(name string) error {
+	return broker.Errorf(broker.CodeInternal, "%q is not the name of a lease: expected hk-, then a-z, 0-9 and dashes, at most 63 bytes", fmt.Sprintf("%.80s", name))
+}

@@ -1,0 +1,110 @@
+package kubernetes
+
+import (
+	"context"
+	"net/http"
+	"slices"
+
+	"github.com/hourkey/hourkey/broker"
+)
+
+// Check audits the namespace and the broker's account: what refuses every request first, then what refuses some, then warnings.
+// What the configuration accepts is left out; an acceptance of nothing is a warning.
+func (i *Issuer) Check(ctx context.Context) ([]broker.Finding, error) {
+	p, hidden, err := i.findForCheck(ctx)
+	if err != nil {
+		return nil, i.fault(findingPlace, err)
+	}
+	a, err := i.audit(ctx, true)
+	if err != nil {
+		return nil, i.fault("auditing the walls", err)
+	}
+	missing, err := i.lacks(ctx, a, baseNeeds())
+	if err != nil {
+		return nil, i.fault("auditing the broker's account", err)
+	}
+	guard, err := i.policyProblem(ctx, brokerPolicy, brokerProbe)
+	if isStatus(err, http.StatusForbidden) {
+		guard, err = "cannot be seen", nil // which the audit tells by itself
+	}
+	if err != nil {
+		return nil, i.fault("auditing the broker's account", err)
+	}
+	found := slices.Concat(hidden, a.denied, a.openFindings(), i.lackFindings(missing), i.strayFindings(a))
+	some := slices.Concat(printPolicy(a.policyFindings()), i.fallbackFindings(a))
+	for at := range some {
+		some[at].Refuses, some[at].Problem = false, "requests to write are refused: "+some[at].Problem
+	}
+	holes := slices.Concat(found, some)
+	all := i.unaccepted(holes)
+	if len(hidden) == 0 {
+		all = append(all, i.levelFinding(p)...)
+	}
+	all = append(all, i.tooMuch(a)...)
+	all = append(all, guardFinding(guard)...)
+	return append(all, i.useless(holes)...), nil
+}
+
+// findForCheck is find, in which not being allowed to look is a hole.
+func (i *Issuer) findForCheck(ctx context.Context) (p place, hidden []broker.Finding, err error) {
+	p, err = i.find(ctx)
+	if isStatus(err, http.StatusForbidden) {
+		return p, []broker.Finding{i.deniedFinding("which namespace and cluster this is", policyRule{
+			APIGroups: []string{""}, Resources: []string{"namespaces"}, ResourceNames: []string{system, i.config.Settings.Namespace}, Verbs: []string{"get"},
+		})}, nil
+	}
+	return p, nil, err
+}
+
+// printPolicy puts the policies themselves in the place of what says where they are.
+func printPolicy(found []broker.Finding) []broker.Finding {
+	for at := range found {
+		found[at].Mend = "# for kubectl apply -f -, once for each cluster\n" + policyYAML
+	}
+	return found
+}
+
+func (i *Issuer) unaccepted(found []broker.Finding) []broker.Finding {
+	return slices.DeleteFunc(slices.Clone(found), func(f broker.Finding) bool {
+		_, accepted := i.accepted(f.Object)
+		return accepted
+	})
+}
+
+// levelFinding: without the restricted level, whoever makes pods can take over machines.
+func (i *Issuer) levelFinding(p place) []broker.Finding {
+	if p.restricted() {
+		return nil
+	}
+	return []broker.Finding{{
+		Object:  "pod security",
+		Problem: "namespace " + i.config.Settings.Namespace + " does not enforce the restricted Pod Security level, so to write what makes pods counts as admin",
+		Mend:    "kubectl label namespace " + i.config.Settings.Namespace + " " + enforceLabel + "=restricted",
+	}}
+}
+
+// guardFinding: what the broker's account could do besides, if somebody else had its token.
+func guardFinding(problem string) []broker.Finding {
+	if problem == "" {
+		return nil
+	}
+	return []broker.Finding{{
+		Object:  "admin tokens",
+		Problem: "the admission policy " + brokerPolicy + " " + problem + " for the broker's account, which can therefore ask for tokens of every account of the namespace and give its own rights to anybody",
+		Mend:    "# let the account be one of namespace hourkey, and apply hourkey's admission policies: docs/providers/kubernetes.md",
+	}}
+}
+
+// useless: what is accepted and is not there. It would open a hole that comes up later, unseen.
+func (i *Issuer) useless(found []broker.Finding) []broker.Finding {
+	var list []broker.Finding
+	for _, a := range i.config.Settings.Accept {
+		if a.Object != objectStreams && !slices.ContainsFunc(found, func(f broker.Finding) bool { return f.Object == a.Object }) {
+			list = append(list, broker.Finding{
+				Object: a.Object, Problem: "accept names " + a.Object + ", and there is no such hole",
+				Mend: "remove the entry from accept",
+			})
+		}
+	}
+	return list
+}

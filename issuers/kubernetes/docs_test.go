@@ -1,0 +1,145 @@
+package kubernetes_test
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/issuers/kubernetes"
+	"github.com/hourkey/hourkey/issuers/kubernetes/kubetest"
+)
+
+const documentation = "../../docs/providers/kubernetes.md"
+
+// part gives what stands between two marks of the documentation, which begin with indent.
+func part(t *testing.T, mark string) (before, text, after, indent string) {
+	t.Helper()
+	raw, err := os.ReadFile(documentation)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, found := strings.Cut(string(raw), "<!-- "+mark+" -->\n")
+	text, after, closed := strings.Cut(rest, "<!-- /"+mark+" -->")
+	if !found || !closed {
+		t.Fatalf("%s has no place for %s", documentation, mark)
+	}
+	return before, text, after, before[strings.LastIndex(before, "\n")+1:]
+}
+
+// holdDocumentation compares a part with what it should be or, with -update, writes it.
+func holdDocumentation(t *testing.T, mark, want string) {
+	t.Helper()
+	before, was, after, indent := part(t, mark)
+	var lines strings.Builder
+	for line := range strings.Lines(want) {
+		if line != "\n" {
+			line = indent + line
+		}
+		lines.WriteString(line)
+	}
+	text := lines.String() + indent
+	if *update {
+		if err := os.WriteFile(documentation, []byte(before+"<!-- "+mark+" -->\n"+text+"<!-- /"+mark+" -->"+after), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(was, text); diff != "" {
+		t.Errorf("the documentation says otherwise (go test ./issuers/kubernetes -update):\n%s", diff)
+	}
+}
+
+// block is a part of the documentation as it is pasted: without indent and fences.
+func block(t *testing.T, mark string) string {
+	t.Helper()
+	_, text, _, indent := part(t, mark)
+	var lines strings.Builder
+	for line := range strings.Lines(text) {
+		line = strings.TrimPrefix(line, indent)
+		if !strings.HasPrefix(line, "```") {
+			lines.WriteString(line)
+		}
+	}
+	return lines.String()
+}
+
+// The documentation's YAML is what the program prints.
+func TestTheDocumentationHasTheYAML(t *testing.T) {
+	holdDocumentation(t, "admin", "```yaml\n"+kubernetes.AdminYAML("shop-staging")+"```\n")
+	holdDocumentation(t, "policies", "```yaml\n"+kubernetes.PolicyYAML()+"```\n")
+}
+
+// Line by line, with the real kubectl: what the documentation says to create, and a lease by what was created.
+func TestTheDocumentationLineByLine(t *testing.T) {
+	s := newSite(t)
+	program, err := kubetest.Kubectl()
+	if errors.Is(err, kubetest.ErrAbsent) && os.Getenv("HOURKEY_TEST_ALL") != "1" {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	config := strings.NewReplacer("KUBE", s.URL, "TOKEN", s.Token()).Replace(`{"current-context":"a","contexts":[{"name":"a","context":{"cluster":"a","user":"a"}}],"users":[{"name":"a","user":{"token":"TOKEN"}}],"clusters":[{"name":"a","cluster":{"server":"KUBE","certificate-authority":"ca.pem"}}]}`)
+	for name, text := range map[string]string{"config": config, "ca.pem": string(s.CA)} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := func(script, stdin string) string {
+		t.Helper()
+		command := exec.CommandContext(t.Context(), "/bin/sh", "-c", strings.ReplaceAll(script, "kubectl", program))
+		command.Dir, command.Stdin = dir, strings.NewReader(stdin)
+		command.Env = []string{"PATH=/usr/bin:/bin", "HOME=" + dir, "KUBECONFIG=" + filepath.Join(dir, "config")}
+		var out, said bytes.Buffer
+		command.Stdout, command.Stderr = &out, &said
+		if err := command.Run(); err != nil {
+			t.Fatalf("%s: %v\n%s", script, err, &said)
+		}
+		return out.String()
+	}
+	run("kubectl create namespace shop-staging && kubectl create serviceaccount default --namespace shop-staging", "")
+	run("kubectl label namespace shop-staging pod-security.kubernetes.io/enforce=restricted", "")
+	run("kubectl apply -f -", block(t, "admin"))
+	run("kubectl apply -f -", block(t, "policies"))
+	token := run("kubectl create token shop-staging --namespace hourkey --duration 8760h", "")
+	ca := run("kubectl config view --raw --minify --flatten --output 'jsonpath={.clusters[0].cluster.certificate-authority-data}' | base64 -d", "")
+
+	issuer := open(t, kubernetes.Config{
+		Ref: s.ref, Settings: documentedSettings(t, s.URL), Now: s.config().Now,
+		Resolve: func(field, _ string) (broker.Secret, error) {
+			return broker.NewSecret(map[string]string{"token": token, "ca": ca}[field]), nil
+		},
+	})
+	if found := check(t, issuer); len(found) > 0 {
+		t.Errorf("check finds %+v", found)
+	}
+	c := lease(t, issuer, "configmaps/*:read,write", "pods/*:write", "deployments.apps+scale/*:read,write", "cronjobs.batch/*:write,delete", "replicasets.apps/*:read")
+	if said, err := kubectl(t, c, "", "create", "configmap", "by-the-documentation"); err != nil {
+		t.Errorf("kubectl: %v\n%s", err, said)
+	}
+}
+
+// documentedSettings reads the documentation's environment, for this server.
+func documentedSettings(t *testing.T, server string) kubernetes.Settings {
+	t.Helper()
+	var environment struct {
+		Targets map[string]map[string]kubernetes.Settings `yaml:"targets"`
+	}
+	decoder := yaml.NewDecoder(strings.NewReader(block(t, "environment")))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(&environment); err != nil {
+		t.Fatal(err)
+	}
+	settings := environment.Targets["cluster"]["kubernetes"]
+	settings.Server = server
+	return settings
+}

@@ -1,0 +1,278 @@
+package kubernetes_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/issuers/kubernetes"
+	"github.com/hourkey/hourkey/issuers/kubernetes/kubetest"
+)
+
+// shared starts the one server for all tests of this package, when the first of them wants it; stopShared ends it.
+var (
+	stopShared = func() {}
+	shared     = sync.OnceValues(func() (*kubetest.Server, error) {
+		server, err := kubetest.New("--runtime-config=api/all=true") // every kind that there is
+		if err == nil {
+			stopShared = server.Stop
+		}
+		return server, err
+	})
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	stopShared()
+	os.Exit(code)
+}
+
+// site is a staging namespace beside production's in the same cluster, made as the documentation says.
+type site struct {
+	*kubetest.Server
+	staging, production string // namespaces
+	token               string // of the broker's account
+	ref                 broker.TargetRef
+}
+
+const objects = `
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: default, namespace: NS}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: powerful, namespace: NS}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings, namespace: NS}
+data: {color: blue, size: large}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: other, namespace: NS}
+data: {color: red}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: password, namespace: NS}
+stringData: {value: not-yours}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: NS}
+spec: {replicas: 2, revisionHistoryLimit: 5, selector: {matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}, spec: {containers: [{name: web, image: web:1}]}}}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db, namespace: NS}
+spec: {replicas: 2, selector: {matchLabels: {app: db}}, template: {metadata: {labels: {app: db}}, spec: {containers: [{name: db, image: db:1}]}}}
+`
+
+var serial atomic.Int32
+
+// namespace is one with the restricted Pod Security level, and what is in it.
+func namespace(name string, labels ...string) string {
+	if labels == nil {
+		labels = []string{"pod-security.kubernetes.io/enforce: restricted"}
+	}
+	return "apiVersion: v1\nkind: Namespace\nmetadata: {name: " + name + ", labels: {" + strings.Join(labels, ", ") + "}}\n---" + strings.ReplaceAll(objects, "NS", name)
+}
+
+// newSite makes one on the server that all tests share.
+func newSite(tb testing.TB) *site {
+	tb.Helper()
+	server, err := shared()
+	if errors.Is(err, kubetest.ErrAbsent) && os.Getenv("HOURKEY_TEST_ALL") != "1" {
+		tb.Skip(err)
+	}
+	if err != nil {
+		tb.Fatalf("starting kube-apiserver: %v", err)
+	}
+	return newSiteOn(tb, server)
+}
+
+// newSiteOn makes one on a server of the test's own. changes are put into the YAML of the broker's account: old, new, old, new…
+func newSiteOn(tb testing.TB, server *kubetest.Server, changes ...string) *site {
+	tb.Helper()
+	s := makeSite(tb, server, changes...)
+	s.awaitPolicies(tb)
+	return s
+}
+
+// makeSite does not wait until the admission policies are in force.
+func makeSite(tb testing.TB, server *kubetest.Server, changes ...string) *site {
+	tb.Helper()
+	s := &site{
+		Server: server, staging: fmt.Sprintf("staging-%d", serial.Add(1)), production: "production",
+		ref: broker.TargetRef{Environment: "staging", Target: "shop"},
+	}
+	server.Apply(tb, namespace(s.staging))
+	server.Apply(tb, namespace(s.production))
+	server.Apply(tb, kubernetes.PolicyYAML())
+	server.Apply(tb, strings.NewReplacer(changes...).Replace(kubernetes.AdminYAML(s.staging)))
+	s.token = s.tokenOf(tb, "hourkey", s.staging)
+	return s
+}
+
+// awaitPolicies waits until the server, which learns of admission policies a moment late, refuses what they refuse.
+func (s *site) awaitPolicies(tb testing.TB) {
+	tb.Helper()
+	for token, probe := range map[string]string{s.Token(): "hk-policy-probe", s.token: "policy-probe"} {
+		body := map[string]any{"metadata": map[string]any{"name": probe}}
+		for range 200 {
+			err := s.Do(tb.Context(), token, http.MethodPost, s.path("serviceaccounts?dryRun=All"), body, nil)
+			if err != nil && strings.Contains(err.Error(), "ValidatingAdmissionPolicy") {
+				break
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+}
+
+// tokenOf makes a token for an account, as the superuser.
+func (s *site) tokenOf(tb testing.TB, namespace, account string) string {
+	tb.Helper()
+	var answer struct{ Status struct{ Token string } }
+	path := "/api/v1/namespaces/" + namespace + "/serviceaccounts/" + account + "/token"
+	if err := s.Do(tb.Context(), s.Token(), http.MethodPost, path, map[string]any{"spec": map[string]any{"expirationSeconds": 3600}}, &answer); err != nil {
+		tb.Fatal(err)
+	}
+	return answer.Status.Token
+}
+
+// config is what the broker opens the staging target with.
+func (s *site) config(accept ...string) kubernetes.Config {
+	settings := kubernetes.Settings{Server: s.URL, CA: "file:ca.pem", Token: "file:token", Namespace: s.staging}
+	for _, object := range accept {
+		settings.Accept = append(settings.Accept, kubernetes.Accept{Object: object, Why: "the test says so"})
+	}
+	return kubernetes.Config{Ref: s.ref, Settings: settings, Now: time.Now, Resolve: s.resolve}
+}
+
+func (s *site) resolve(_, reference string) (broker.Secret, error) {
+	switch reference {
+	case "file:ca.pem":
+		return broker.NewSecret(string(s.CA)), nil
+	case "file:token":
+		return broker.NewSecret(s.token + "\n"), nil // as a file has it
+	}
+	return broker.Secret{}, errors.New("no such reference")
+}
+
+func (s *site) issuer(tb testing.TB, accept ...string) *kubernetes.Issuer {
+	tb.Helper()
+	return open(tb, s.config(accept...))
+}
+
+func open(tb testing.TB, config kubernetes.Config) *kubernetes.Issuer {
+	tb.Helper()
+	issuer, err := kubernetes.New(config)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = issuer.Close() })
+	return issuer
+}
+
+func wish(tb testing.TB, texts ...string) broker.Wish {
+	tb.Helper()
+	w := broker.Wish{TTL: 15 * time.Minute}
+	for _, text := range texts {
+		scope, err := broker.ParseScope("shop:" + text)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		w.Scopes = append(w.Scopes, scope)
+	}
+	return w
+}
+
+func describe(tb testing.TB, issuer *kubernetes.Issuer, w broker.Wish) broker.Description {
+	tb.Helper()
+	description, err := issuer.Describe(tb.Context(), w)
+	if err != nil {
+		tb.Fatalf("Describe: %v\n%s", err, next(err))
+	}
+	return description
+}
+
+func next(err error) string {
+	if e, ok := errors.AsType[*broker.Error](err); ok {
+		return e.Next
+	}
+	return ""
+}
+
+func orderFor(description broker.Description, name string) broker.Order {
+	return broker.Order{
+		Name: name, Lease: "lease", Description: description, TTL: description.TTL, Expires: time.Now().Add(description.TTL),
+		Agent: "claude-code", Owner: "alice", Task: "fix-the-shop",
+	}
+}
+
+// lease issues what the scopes say and ends it with the test.
+func lease(tb testing.TB, issuer *kubernetes.Issuer, texts ...string) broker.Credential {
+	tb.Helper()
+	name := fmt.Sprintf("hk-test-%d", serial.Add(1))
+	credential, _, err := issuer.Issue(tb.Context(), orderFor(describe(tb, issuer, wish(tb, texts...)), name))
+	tb.Cleanup(func() {
+		if err := issuer.Revoke(context.Background(), name, nil); err != nil {
+			tb.Errorf("Revoke: %v", err)
+		}
+	})
+	if err != nil {
+		tb.Fatalf("Issue: %v", err)
+	}
+	return credential
+}
+
+func tokenOf(c broker.Credential) string { return c.Values["KUBE_TOKEN"].Reveal() }
+
+// try makes one call with a credential, over a connection of its own. path is below the staging namespace, unless it begins with a slash.
+func (s *site) try(ctx context.Context, c broker.Credential, method, path string, body any, header ...string) error {
+	return s.Do(ctx, tokenOf(c), method, s.path(path), body, nil, header...)
+}
+
+// path completes the path of a resource in the staging namespace: "configmaps/x", "apps/v1/deployments/web".
+func (s *site) path(path string) string {
+	if strings.HasPrefix(path, "/") {
+		return path
+	}
+	for _, group := range []string{"apps/v1", "batch/v1", "autoscaling/v2", "networking.k8s.io/v1", "rbac.authorization.k8s.io/v1", "policy/v1", "events.k8s.io/v1"} {
+		if rest, found := strings.CutPrefix(path, group+"/"); found {
+			return "/apis/" + group + "/namespaces/" + s.staging + "/" + rest
+		}
+	}
+	return "/api/v1/namespaces/" + s.staging + "/" + path
+}
+
+const (
+	mergePatch = "application/merge-patch+json"
+	applyPatch = "application/apply-patch+yaml"
+	jsonPatch  = "application/json-patch+json"
+)
+
+// isRefused tells whether the server itself refused: who it is, what it may do, or what the admission policy and Pod Security let pass.
+func isRefused(err error) bool {
+	r, ok := errors.AsType[*kubetest.Refusal](err)
+	if !ok {
+		return false
+	}
+	switch r.Status {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return true
+	case http.StatusUnprocessableEntity:
+		return strings.Contains(r.Message, "ValidatingAdmissionPolicy 'hourkey-leases'") && !strings.Contains(r.Message, "resulted in error")
+	}
+	return false
+}

@@ -1,0 +1,91 @@
+package kubernetes
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+
+	"github.com/hourkey/hourkey/broker"
+)
+
+// Revoke ends a lease by its name: the RoleBinding first, and with it every right, then the account, and with it the token, then the
+// Role. It returns when the server says that none of them is there and that the account may do nothing of what it could. What is
+// not there, or was never made, is no error.
+func (i *Issuer) Revoke(ctx context.Context, name string, _ broker.Handle) error {
+	if !isLeaseName(name) {
+		return i.badName(name)
+	}
+	could, err := i.rightsOf(ctx, name)
+	if err != nil {
+		return i.fault("reading a Role", err)
+	}
+	for _, step := range []struct{ point, doing, path string }{
+		{pointRevokeBinding, "deleting a RoleBinding", i.bindings()},
+		{pointRevokeAccount, "deleting a ServiceAccount", i.accounts()},
+		{pointRevokeRole, "deleting a Role", i.roles()}, // last: it says what to ask about, should this be done again
+	} {
+		if err := i.at(step.point, func() error { return i.remove(ctx, step.path+"/"+name) }); err != nil {
+			return i.fault(step.doing, err)
+		}
+	}
+	if err := i.at(pointRevokeVerify, func() error { return i.verify(ctx, name, could) }); err != nil {
+		return i.fault("verifying the end", err)
+	}
+	return nil
+}
+
+// rightsOf gives the rules of a lease's Role, none if there is no Role.
+func (i *Issuer) rightsOf(ctx context.Context, name string) ([]policyRule, error) {
+	var r role
+	err := i.client.get(ctx, i.roles()+"/"+name, &r)
+	if isStatus(err, http.StatusNotFound) {
+		return nil, nil
+	}
+	return r.Rules, err
+}
+
+// remove deletes one object, without waiting for anything that could keep it.
+func (i *Issuer) remove(ctx context.Context, path string) error {
+	err := i.client.do(ctx, call{method: http.MethodDelete, path: path}, nil)
+	if isStatus(err, http.StatusNotFound) {
+		return nil
+	}
+	return err
+}
+
+// verify asks for all of it at once. An object with a finalizer would still be there.
+func (i *Issuer) verify(ctx context.Context, name string, could []policyRule) error {
+	paths := i.paths()
+	failed := make([]error, len(paths)+1)
+	var all sync.WaitGroup
+	for at, path := range paths {
+		all.Go(func() { failed[at] = i.gone(ctx, path+"/"+name) })
+	}
+	all.Go(func() { failed[len(paths)] = i.powerless(ctx, name, could) })
+	all.Wait()
+	return firstCause(failed)
+}
+
+func (i *Issuer) gone(ctx context.Context, path string) error {
+	err := i.client.do(ctx, call{method: http.MethodGet, path: path, only: true}, nil)
+	switch {
+	case err == nil:
+		return errors.New(path + " is still there: a finalizer keeps it")
+	case isStatus(err, http.StatusNotFound):
+		return nil
+	}
+	return err
+}
+
+// powerless waits until the server's own view of rights, which is a moment late, has no right of the account any more. They all came by one
+// binding, so one of them stands for all.
+func (i *Issuer) powerless(ctx context.Context, name string, could []policyRule) error {
+	if len(could) == 0 || len(could[0].Verbs) == 0 || len(could[0].APIGroups) == 0 || len(could[0].Resources) == 0 {
+		return nil
+	}
+	return i.until(ctx, "the account still has rights", func() (bool, error) {
+		may, err := i.mayAccount(ctx, name, firstNeed(could[0]))
+		return !may, err
+	})
+}

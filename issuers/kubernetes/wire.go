@@ -1,0 +1,102 @@
+package kubernetes
+
+// The parts of the API's objects that are read or written here (Kubernetes API reference, v1.36).
+
+type metadata struct {
+	Name        string            `json:"name,omitempty"`
+	Namespace   string            `json:"namespace,omitempty"`
+	UID         string            `json:"uid,omitempty"`
+	Labels      map[string]string `json:"labels,omitempty"`
+	Annotations map[string]string `json:"annotations,omitempty"`
+}
+
+// object is any object without what is in it.
+type object struct {
+	APIVersion string   `json:"apiVersion,omitempty"`
+	Kind       string   `json:"kind,omitempty"`
+	Metadata   metadata `json:"metadata"`
+}
+
+// page is one part of a list.
+type page[T any] struct {
+	Metadata struct {
+		Continue  string `json:"continue"`
+		Remaining int    `json:"remainingItemCount"`
+	} `json:"metadata"`
+	Items []T `json:"items"`
+}
+
+// policyRule is one rule of a Role: every verb on every resource of every group, or of the names.
+type policyRule struct {
+	APIGroups       []string `json:"apiGroups,omitempty"`
+	Resources       []string `json:"resources,omitempty"`
+	ResourceNames   []string `json:"resourceNames,omitempty"`
+	Verbs           []string `json:"verbs"`
+	NonResourceURLs []string `json:"nonResourceURLs,omitempty"`
+}
+
+type role struct {
+	object
+	Rules      []policyRule `json:"rules"`
+	Aggregates *struct{}    `json:"aggregationRule,omitempty"` // a controller fills the rules in, now and later
+}
+
+type roleBinding struct {
+	object
+	RoleRef  roleRef   `json:"roleRef"`
+	Subjects []subject `json:"subjects"`
+}
+
+type roleRef struct {
+	APIGroup string `json:"apiGroup"`
+	Kind     string `json:"kind"`
+	Name     string `json:"name"`
+}
+
+type subject struct {
+	Kind      string `json:"kind"`
+	Name      string `json:"name"`
+	Namespace string `json:"namespace,omitempty"`
+}
+
+type tokenRequest struct {
+	Spec struct {
+		ExpirationSeconds int64 `json:"expirationSeconds"`
+	} `json:"spec"`
+	Status struct {
+		Token string `json:"token"`
+	} `json:"status"`
+}
+
+// rulesReview asks what the caller may do in a namespace.
+type rulesReview struct {
+	Spec struct {
+		Namespace string `json:"namespace"`
+	} `json:"spec"`
+	Status struct {
+		ResourceRules []policyRule `json:"resourceRules"`
+		Incomplete    bool         `json:"incomplete"`
+	} `json:"status"`
+}
+
+// accessReview asks whether the caller, or the user named, may do one thing.
+type accessReview struct {
+	object
+	Spec struct {
+		ResourceAttributes attributes `json:"resourceAttributes"`
+		User               string     `json:"user,omitempty"`
+		Groups             []string   `json:"groups,omitempty"`
+	} `json:"spec"`
+	Status struct {
+		Allowed bool `json:"allowed"`
+	} `json:"status"`
+}
+
+type attributes struct {
+	Namespace   string `json:"namespace,omitempty"`
+	Verb        string `json:"verb"`
+	Group       string `json:"group"`
+	Resource    string `json:"resource"`
+	Subresource string `json:"subresource,omitempty"`
+	Name        string `json:"name,omitempty"`
+}

@@ -1,0 +1,33 @@
+// Package vault issues credentials by way of HashiCorp Vault: dynamic secrets of any engine that leases, and
+// Vault's own tokens for the paths of a KV engine.
+//
+// It owns: the token that is made for each lease, its end, and the judging of what Vault would hand out. It
+// does not know what lies behind Vault. It trusts Vault's own answers about its roles and policies.
+//
+// # One token for each lease
+//
+// Every lease begins with a token of its own, made by a token role of Vault: an orphan, not renewable, of the lease's
+// policies alone, whose longest life is the lease's. At a KV engine that token is the credential. At every other
+// engine it asks for the credential and is then forgotten; what it asked for is leased to it, so it dies with it:
+// at the TTL, by Vault's own clock, whether or not a broker runs. The token's accessor, its display name and its metadata bear the
+// lease's name (invariant 8): so an orphan is found, and ended, without its secret.
+//
+// # Resources and actions
+//
+// They are read out of Vault, not believed from a file:
+//
+//	database  the tables of the creation statements (sql.go): SELECT is read, INSERT and UPDATE are write, all other
+//	          privileges are delete; membership, attributes and what is not understood are admin
+//	kv        the paths of the policies, without the mount (kv.go): read and list are read; creating and updating values is
+//	          write; deleting, destroying, and changing how long versions are kept is delete; sudo is admin
+//	others    what the environment's file declares in words that reviewers see, and never less than what is plain to see
+//
+// An offer is issued whole or not at all: Vault hands out what its role says. So a description names all that the role
+// or policies reach, whatever was asked.
+//
+// # The wall between environments
+//
+// A target is one engine at one mount. A database target is one connection of it besides; a KV target is some folders; any
+// other target is the roles that it lists. These make the identity that an operator confirms, with Vault's cluster id and the mount's
+// accessor, and no two environments may have the same.
+package vault

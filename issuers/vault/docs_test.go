@@ -1,0 +1,267 @@
+package vault_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/issuers/postgres/pgtest"
+	"github.com/hourkey/hourkey/issuers/vault"
+	"github.com/hourkey/hourkey/issuers/vault/vaulttest"
+)
+
+// The page is tried line by line, on a Vault and a PostgreSQL of its own: what it says to paste is pasted, its lines are run, and
+// then leases are issued by its environment's files, and check --live has nothing to say.
+func TestThePageLineByLine(t *testing.T) {
+	p := newPage(t)
+	p.database(t)
+	p.kv(t)
+	p.transit(t)
+}
+
+type page struct {
+	vault    *vaulttest.Server
+	db       *pgtest.Server
+	blocks   map[string][]string // language → blocks, in their order
+	files    map[string]string   // what the page says to save
+	secretID string
+	roleID   string
+}
+
+func newPage(t *testing.T) *page {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "providers", "vault.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &page{vault: vaulttest.Start(t), db: pgtest.Start(t), blocks: map[string][]string{}, files: map[string]string{}}
+	for _, match := range regexp.MustCompile("(?s)```([a-z]+)\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
+		p.blocks[match[1]] = append(p.blocks[match[1]], match[2])
+	}
+	p.files["orders.hcl"], p.files["app.hcl"] = p.blocks["hcl"][0], p.blocks["hcl"][1]
+	return p
+}
+
+func (p *page) database(t *testing.T) {
+	t.Helper()
+	p.db.Exec(t, "postgres", "CREATE ROLE orders_owner", "CREATE DATABASE orders OWNER orders_owner")
+	p.db.Exec(t, "orders", "SET ROLE orders_owner;"+schema)
+	for line := range strings.Lines(p.blocks["sql"][0]) {
+		p.db.Exec(t, "orders", strings.Replace(line, "…", "the-password", 1))
+	}
+	for _, block := range p.blocks["sh"][:3] {
+		p.run(t, block)
+	}
+	settings := p.settings(t, p.blocks["yaml"][0], "orders-db")
+	issuer := p.issuer(t, settings, "orders-db")
+	if want := p.files["orders.hcl"]; issuer.Policy() != want {
+		t.Errorf("the page's policy is\n%s\nand the issuer wants\n%s", want, issuer.Policy())
+	}
+	if found := findings(t, issuer); len(found) != 0 {
+		t.Errorf("check --live:%s", shown(found))
+	}
+	credential, handle := lease(t, issuer, "hk-page-1", "public.orders:read,write")
+	if err := run(t.Context(), credential, "UPDATE orders SET note = 'checked' WHERE id = 7"); err != nil {
+		t.Errorf("the page's UPDATE: %v", err)
+	}
+	if err := run(t.Context(), credential, "DELETE FROM orders WHERE id = 7"); err == nil || !refusedBySQL(err) {
+		t.Errorf("DELETE: %v; want it refused", err)
+	}
+	if err := run(t.Context(), credential, "SELECT lo_create(0)"); err != nil {
+		t.Error(err)
+	}
+	if err := issuer.Revoke(t.Context(), "hk-page-1", handle); err != nil {
+		t.Error(err)
+	}
+	credential, _ = lease(t, issuer, "hk-page-2", "public.orders:read,write,delete")
+	if err := run(t.Context(), credential, "DELETE FROM orders WHERE id = 7"); err != nil {
+		t.Errorf("DELETE, as granted: %v", err)
+	}
+}
+
+func (p *page) kv(t *testing.T) {
+	t.Helper()
+	for _, block := range p.blocks["sh"][3:5] {
+		p.run(t, block)
+	}
+	until(t, func() bool {
+		status, _, err := vaulttest.Call(t.Context(), p.vault.Address, p.vault.Root, http.MethodPost, "kv-staging/data/app/db", map[string]any{"data": map[string]string{"password": "staging's"}})
+		return err == nil && status == http.StatusOK
+	})
+	issuer := p.issuer(t, p.settings(t, p.blocks["yaml"][1], "app-secrets"), "orders-db")
+	if want := p.files["app.hcl"]; issuer.Policy() != want {
+		t.Errorf("the page's policy is\n%s\nand the issuer wants\n%s", want, issuer.Policy())
+	}
+	if found := findings(t, issuer); len(found) != 0 {
+		t.Errorf("check --live:%s", shown(found))
+	}
+	credential, _ := lease(t, issuer, "hk-page-3", "app/*:read,write")
+	// What `vault kv get` asks before it reads, and then reads.
+	for _, path := range []string{"sys/internal/ui/mounts/kv-staging", "kv-staging/data/app/db"} {
+		if err := call(t.Context(), credential, http.MethodGet, path, nil); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if err := call(t.Context(), credential, http.MethodDelete, "kv-staging/data/app/db", nil); !errors.Is(err, errForbidden) {
+		t.Errorf("DELETE: %v; want it refused", err)
+	}
+}
+
+func (p *page) transit(t *testing.T) {
+	t.Helper()
+	p.run(t, p.blocks["sh"][5])
+	if p.vault.Read(t, "transit/keys/hourkey")["data"].(map[string]any)["exportable"] != false {
+		t.Error("the page's key can be exported")
+	}
+}
+
+// settings reads a target of an environment's file as the page shows it, with the addresses of the test.
+func (p *page) settings(t *testing.T, text, target string) vault.Settings {
+	t.Helper()
+	var file struct {
+		Targets map[string]struct{ Vault vault.Settings }
+	}
+	d := yaml.NewDecoder(strings.NewReader(text))
+	d.KnownFields(true)
+	if err := d.Decode(&file); err != nil {
+		t.Fatal(err)
+	}
+	settings := file.Targets[target].Vault
+	settings.Address, settings.Login.AppRole.RoleID = p.vault.Address, p.roleID
+	return settings
+}
+
+func (p *page) issuer(t *testing.T, settings vault.Settings, target string) *vault.Issuer {
+	t.Helper()
+	return open(t, vault.Config{
+		Ref: broker.TargetRef{Environment: "staging", Target: target}, Settings: settings, Now: time.Now,
+		Resolve: func(_, reference string) (broker.Secret, error) {
+			if reference != "file:secrets/vault-secret-id" {
+				return broker.Secret{}, fmt.Errorf("no such reference: %s", reference)
+			}
+			return broker.NewSecret(p.secretID), nil
+		},
+	})
+}
+
+// run does what the vault program does with each line of a block.
+func (p *page) run(t *testing.T, block string) {
+	t.Helper()
+	block = strings.ReplaceAll(block, "\\\n", "")
+	for block != "" {
+		line, rest, _ := strings.Cut(block, "\n")
+		input := ""
+		if command, ok := strings.CutSuffix(line, " - <<EOF"); ok {
+			line = command + " -"
+			input, rest, _ = strings.Cut(rest, "EOF\n")
+		}
+		if words := shellWords(t, line); len(words) > 0 {
+			p.vaultCommand(t, words, input)
+		}
+		block = rest
+	}
+}
+
+// shellWords splits a line as a shell does, as far as the page needs it.
+func shellWords(t *testing.T, line string) []string {
+	t.Helper()
+	var words []string
+	var word strings.Builder
+	begun, quoted := false, false
+	for at := 0; at < len(line); at++ {
+		switch c := line[at]; {
+		case c == '\'':
+			quoted, begun = !quoted, true
+		case c == '\\' && !quoted && at+1 < len(line):
+			at++
+			word.WriteByte(line[at])
+		case c == ' ' && !quoted:
+			if begun {
+				words = append(words, word.String())
+			}
+			word.Reset()
+			begun = false
+		default:
+			word.WriteByte(c)
+			begun = true
+		}
+	}
+	if quoted {
+		t.Fatalf("a quote is not closed: %s", line)
+	}
+	if begun {
+		words = append(words, word.String())
+	}
+	return words
+}
+
+func (p *page) vaultCommand(t *testing.T, words []string, input string) {
+	t.Helper()
+	command := strings.Join(words[:min(3, len(words))], " ")
+	options, data, plain := map[string]string{}, map[string]any{}, []string{}
+	for _, one := range words[1:] {
+		name, value, isPair := strings.Cut(one, "=")
+		switch {
+		case strings.HasPrefix(one, "-") && one != "-":
+			options[strings.TrimPrefix(name, "-")] = value
+		case isPair:
+			data[name] = p.local(name, value)
+		default:
+			plain = append(plain, one)
+		}
+	}
+	switch {
+	case strings.HasPrefix(command, "vault secrets enable"):
+		kind := plain[2]
+		path := options["path"]
+		if path == "" {
+			path = kind
+		}
+		p.vault.Write(t, "sys/mounts/"+path, map[string]any{"type": kind, "options": map[string]string{"version": options["version"]}})
+	case strings.HasPrefix(command, "vault auth enable"):
+		p.vault.Write(t, "sys/auth/"+plain[2], map[string]any{"type": plain[2]})
+	case strings.HasPrefix(command, "vault policy write"):
+		if plain[3] != "-" {
+			input = p.files[plain[3]]
+		}
+		p.vault.Write(t, "sys/policies/acl/"+plain[2], map[string]any{"policy": input})
+	case words[0] == "vault" && words[1] == "write":
+		p.keep(options["field"], p.vault.Write(t, plain[1], data))
+	case words[0] == "vault" && words[1] == "read":
+		p.keep(options["field"], p.vault.Read(t, plain[1]))
+	default:
+		t.Fatalf("a line that is not understood: %v", words)
+	}
+}
+
+// local puts the test's own server and password in the place of the page's.
+func (p *page) local(name, value string) string {
+	switch name {
+	case "connection_url":
+		value = strings.Replace(value, "db.staging.example:5432", fmt.Sprintf("%s:%d", p.db.Host, p.db.Port), 1)
+		return strings.Replace(value, "verify-full", "disable", 1)
+	case "password":
+		return "the-password"
+	}
+	return value
+}
+
+func (p *page) keep(field string, answer map[string]any) {
+	data, _ := answer["data"].(map[string]any)
+	value, _ := data[field].(string)
+	switch field {
+	case "role_id":
+		p.roleID = value
+	case "secret_id":
+		p.secretID = value
+	}
+}

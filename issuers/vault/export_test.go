@@ -1,0 +1,28 @@
+package vault
+
+import "github.com/hourkey/hourkey/broker"
+
+// JudgePolicy gives the scopes that a policy reaches, and tells what can be relied on, for tests that need no server.
+func JudgePolicy(target, mount string, folders []string, version2 bool, maxVersions int64, policy string) ([]broker.Scope, func(broker.Scope) bool, error) {
+	i := &Issuer{config: Config{Ref: broker.TargetRef{Environment: "staging", Target: target}, Settings: Settings{Mount: mount, Folders: folders}}}
+	rules, err := parsePolicy("tested", policy)
+	if err != nil {
+		return nil, nil, err
+	}
+	found, err := i.judgeKV(Offer{}, kvState{versioned: version2, maxVersions: maxVersions}, rules)
+	return found.reach, found.gives, err
+}
+
+// JudgeSQL gives what creation statements reach, what of it may be asked for, what is not understood, and other databases.
+func JudgeSQL(database string, statements ...string) (reach, promised []broker.Scope, unknown, other []string) {
+	v := judgeSQL(statements, database)
+	for _, one := range v.reach {
+		reach = append(reach, broker.Scope{Target: "orders-db", Resource: one.resource, Actions: one.actions})
+		promised = append(promised, broker.Scope{Target: "orders-db", Resource: one.resource, Actions: one.promised})
+	}
+	return broker.Normalize(reach), broker.Normalize(promised), v.unknown, v.other
+}
+
+// Plain gives the actions that are plain to see in a policy document of AWS, or in rules of a Role of Kubernetes.
+func PlainAWS(document string) (broker.Actions, error)     { return plainAWS(document) }
+func PlainKubernetes(rules string) (broker.Actions, error) { return plainKubernetes(rules) }

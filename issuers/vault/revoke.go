@@ -1,0 +1,145 @@
+package vault
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/issuers/vault/session"
+)
+
+const (
+	settleWithin = 15 * time.Second // for Vault to end what a revoked token had leased
+	settlePause  = 50 * time.Millisecond
+)
+
+// Revoke ends a lease and verifies the end: what the engine handed out is revoked, and Vault answers only when it is
+// gone at the provider; then the token. Without a handle the token is found by its name. What is not there is no error.
+func (i *Issuer) Revoke(ctx context.Context, name string, keep broker.Handle) error {
+	if !isLeaseName(name) {
+		return i.badName(name)
+	}
+	var h handle
+	_ = json.Unmarshal(keep, &h) // a handle that cannot be read must not stop the end: the name is enough
+	role := ""
+	if h.Accessor == "" {
+		found, err := i.find(ctx, name)
+		if err != nil || found.accessor == "" {
+			return err
+		}
+		h.Accessor, role = found.accessor, found.role
+	}
+	if err := i.end(ctx, h); err != nil {
+		return err
+	}
+	if h.Lease == "" && i.engine.traits().leases {
+		return i.settle(ctx, role)
+	}
+	return nil
+}
+
+// end revokes the credential, then the token, and looks whether both are gone.
+func (i *Issuer) end(ctx context.Context, h handle) error {
+	if h.Lease != "" {
+		err := i.at(pointRevokeLease, func() error {
+			_, err := i.session.Write(ctx, "sys/leases/revoke/"+h.Lease, map[string]any{"sync": true})
+			return err
+		})
+		if err != nil {
+			return i.fault("ending the credential", err)
+		}
+	}
+	err := i.at(pointRevokeToken, func() error {
+		_, err := i.session.Write(ctx, "auth/token/revoke-accessor", map[string]any{"accessor": h.Accessor})
+		return err
+	})
+	if err != nil {
+		return i.fault("ending the lease's token", err)
+	}
+	return i.at(pointRevokeVerify, func() error { return i.verify(ctx, h) })
+}
+
+// verify asks for what must not be there any more.
+func (i *Issuer) verify(ctx context.Context, h handle) error {
+	if _, known, err := i.lookup(ctx, h.Accessor); err != nil || known {
+		return i.notGone("token", err)
+	}
+	if h.Lease == "" {
+		return nil
+	}
+	_, err := i.session.Write(ctx, "sys/leases/lookup", map[string]any{"lease_id": h.Lease})
+	if session.StatusOf(err) == http.StatusBadRequest && session.Says(err, "invalid lease") {
+		return nil
+	}
+	return i.notGone("credential", err)
+}
+
+func (i *Issuer) notGone(what string, err error) error {
+	if err != nil {
+		return i.fault("verifying the end", err)
+	}
+	return broker.Errorf(broker.CodeUnavailable, "%s: Vault still has the %s of a lease that was revoked", i.config.Ref, what)
+}
+
+// settle waits until Vault has ended everything of a role whose time is over. A token that is revoked hands its leases to a
+// queue of Vault's; without a handle nobody knows which of the role's leases was this one.
+func (i *Issuer) settle(ctx context.Context, role string) error {
+	ctx, cancel := context.WithTimeout(ctx, settleWithin)
+	defer cancel()
+	for {
+		var ending int
+		err := i.at(pointRevokeSettle, func() (err error) {
+			ending, err = i.ending(ctx, role)
+			return err
+		})
+		if err != nil {
+			return i.fault("verifying the end", err)
+		}
+		if ending == 0 {
+			return nil
+		}
+		select {
+		case <-time.After(settlePause):
+		case <-ctx.Done():
+			return broker.Errorf(broker.CodeUnavailable, "%s: Vault has not ended what role %s handed out: %d of its leases are past their end", i.config.Ref, role, ending)
+		}
+	}
+}
+
+// ending counts the leases of a role that are past their end and still known.
+func (i *Issuer) ending(ctx context.Context, role string) (count int, err error) {
+	for _, offer := range i.config.Settings.Offers {
+		if role != "" && offer.Role != role {
+			continue
+		}
+		path := i.engine.path(i.config.Settings, offer)
+		ids, err := i.session.List(ctx, "sys/leases/lookup/"+path+"/")
+		if err != nil {
+			return 0, err
+		}
+		for _, id := range ids {
+			over, err := i.isOver(ctx, path+"/"+id)
+			if err != nil {
+				return 0, err
+			}
+			if over {
+				count++
+			}
+		}
+	}
+	return count, nil
+}
+
+// isOver tells whether a lease is past its end and still known: Vault is at it, or has given it up (irrevocable).
+func (i *Issuer) isOver(ctx context.Context, lease string) (bool, error) {
+	answer, err := i.session.Write(ctx, "sys/leases/lookup", map[string]any{"lease_id": lease})
+	switch {
+	case session.StatusOf(err) == http.StatusBadRequest:
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	return session.Number(answer.Data["ttl"]) <= 0, nil // by Vault's own clock
+}
