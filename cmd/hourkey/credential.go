@@ -20,14 +20,28 @@ key to print: they work under exec alone.`,
 		Args: onlyCommands,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.credentialEnvCommand())
+	cmd.AddCommand(a.credentialEnvCommand(), a.credentialAWSCommand(), a.credentialKubectlCommand())
 	return cmd
 }
 
+// credentialAsk is what the flags of a credential command say.
+type credentialAsk struct {
+	ask
+	target string
+	wait   bool
+}
+
+// credentialFlags declares them.
+func (a *app) credentialFlags(cmd *cobra.Command, w *credentialAsk) {
+	w.flags(cmd)
+	w.requestFlag(cmd)
+	a.reviewFlags(cmd)
+	cmd.Flags().StringVar(&w.target, "target", "", "[ENVIRONMENT/]TARGET: only this one's values")
+	cmd.Flags().BoolVar(&w.wait, "wait", false, "wait until the humans have decided")
+}
+
 func (a *app) credentialEnvCommand() *cobra.Command {
-	var q ask
-	var target string
-	var wait bool
+	var w credentialAsk
 	cmd := &cobra.Command{
 		Use:   "env [--request REQUEST | --task TASK --environment ENVIRONMENT]",
 		Short: "Print credentials as shell exports, or as JSON",
@@ -35,26 +49,40 @@ func (a *app) credentialEnvCommand() *cobra.Command {
   hourkey credential env --request REQUEST -o json`,
 		Args: none,
 		RunE: a.does(func(ctx context.Context, _ []string) error {
-			return a.credentialEnv(ctx, &q, target, wait)
+			return a.credential(ctx, &w, func(got taken) error {
+				chosen, values, err := choose(got.credentials, w.target)
+				if err == nil {
+					err = printable(got.request, chosen)
+				}
+				if err != nil {
+					return err
+				}
+				return a.printCredentials(got.request, chosen, values)
+			})
 		}),
 	}
-	q.flags(cmd)
-	q.requestFlag(cmd)
-	a.reviewFlags(cmd)
-	cmd.Flags().StringVar(&target, "target", "", "[ENVIRONMENT/]TARGET: only this one's values")
-	cmd.Flags().BoolVar(&wait, "wait", false, "wait until the humans have decided")
+	a.credentialFlags(cmd, &w)
 	return a.withOutput(cmd)
 }
 
-func (a *app) credentialEnv(ctx context.Context, q *ask, target string, wait bool) error {
-	if err := q.complete(a.getenv); err != nil {
+// taken is what came of a request, and of whom.
+type taken struct {
+	client      *api.Client
+	id          *identity
+	request     api.Request
+	credentials []api.Credential
+}
+
+// credential collects what is wanted, and has it printed. What could not be printed is not left alive.
+func (a *app) credential(ctx context.Context, w *credentialAsk, printed func(taken) error) error {
+	if err := w.complete(a.getenv); err != nil {
 		return err
 	}
-	client, _, err := a.client()
+	client, id, err := a.client()
 	if err != nil {
 		return err
 	}
-	request, _, err := q.find(ctx, client, true)
+	request, _, err := w.find(ctx, client, true)
 	if err != nil {
 		return err
 	}
@@ -62,7 +90,7 @@ func (a *app) credentialEnv(ctx context.Context, q *ask, target string, wait boo
 	if request.State == api.StatePending {
 		a.announce(request)
 	}
-	if wait {
+	if w.wait {
 		request, err = a.decided(ctx, client, request, 0)
 	} else {
 		request, err = settled(request)
@@ -75,17 +103,49 @@ func (a *app) credentialEnv(ctx context.Context, q *ask, target string, wait boo
 	if err != nil {
 		return err
 	}
-	chosen, values, err := choose(credentials, target)
-	if err == nil {
-		err = printable(request, chosen)
-	}
-	if err == nil {
-		err = a.printCredentials(request, chosen, values)
-	}
-	if err != nil {
+	if err := printed(taken{client, id, request, credentials}); err != nil {
 		a.release(ctx, client, credentials)
+		return err
 	}
-	return err
+	return nil
+}
+
+// pick gives the one credential that has these variables: of target, if that is not empty. what is the name of such a
+// credential.
+func pick(credentials []api.Credential, target, what string, variables ...string) (api.Credential, error) {
+	var fit []api.Credential
+	for _, c := range credentials {
+		if (target == "" || target == c.Target || target == place(c)) && holds(c, variables) {
+			fit = append(fit, c)
+		}
+	}
+	switch {
+	case len(fit) == 1:
+		return fit[0], nil
+	case len(fit) > 1:
+		return api.Credential{}, failf("choose one with --target", "there is more than one %s: %s", what, targets(fit))
+	case target != "":
+		return api.Credential{}, failf("the request has "+targets(credentials), "--target %s: no %s is there", target, what)
+	}
+	return api.Credential{}, failf("ask for a scope of such a target: the request has "+targets(credentials), "no %s is among the credentials", what)
+}
+
+func holds(c api.Credential, variables []string) bool {
+	for _, name := range variables {
+		if c.Values[name].IsZero() {
+			return false
+		}
+	}
+	return true
+}
+
+// releaseOthers ends what was issued with the one that is printed: nobody will use it.
+func (a *app) releaseOthers(ctx context.Context, got taken, but api.Credential) {
+	for _, c := range got.credentials {
+		if c.Lease != but.Lease {
+			a.release(ctx, got.client, []api.Credential{c})
+		}
+	}
 }
 
 // printable refuses leases behind the gateway: their token is of use only to a program that opens
@@ -115,9 +175,7 @@ func (a *app) printCredentials(request api.Request, credentials []api.Credential
 	if err != nil {
 		return err
 	}
-	if isTerminal(a.stdout) {
-		a.say("warning: secrets are being printed to a terminal, and stay in its scrollback; `hourkey exec` keeps them off it")
-	}
+	a.warnOfScrollback()
 	printed := struct {
 		Request     string              `json:"request"`
 		Credentials []printedCredential `json:"credentials"`
@@ -136,4 +194,11 @@ func (a *app) printCredentials(request api.Request, credentials []api.Credential
 		a.say("lease %s for %s in %s ends at %s, or with `hourkey release %s`", c.Lease, c.Target, c.Environment, clock(c.Expires), c.Lease)
 	}
 	return nil
+}
+
+// warnOfScrollback is said before a secret is printed where a human looks.
+func (a *app) warnOfScrollback() {
+	if isTerminal(a.stdout) {
+		a.say("warning: secrets are being printed to a terminal, and stay in its scrollback; `hourkey exec` keeps them off it")
+	}
 }

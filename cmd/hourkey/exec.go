@@ -29,6 +29,8 @@ func (a *app) execCommand() *cobra.Command {
 waits. At the end every lease is released, whatever the command's status.
 
 The command gets the credentials' variables and nothing else of ours; its input and output are untouched.
+For a Kubernetes target it gets KUBECONFIG as well, a private file that is gone when the command ends. Variables
+that lead elsewhere, like AWS_PROFILE beside keys for AWS, are taken out.
 For targets behind the gateway exec runs a forwarder on 127.0.0.1 while the command runs: the command gets a
 base URL and HTTPS_PROXY, files that name the gateway's authority, and no token. Other https hosts than those
 of its targets are then refused. docs/exec.md says what that means for which tool.
@@ -96,6 +98,11 @@ func (a *app) exec(ctx context.Context, q *ask, target string, args []string) er
 		return err
 	}
 	defer stop() // before the release: a tunnel that breaks off says less than one that was closed
+	remove, err := kubeconfigFor(values)
+	if err != nil {
+		return err
+	}
+	defer a.tidy(remove)
 	command := &exec.Cmd{Path: path, Args: args, Env: childEnviron(a.environ, values), Stdin: a.stdin, Stdout: a.stdout, Stderr: os.Stderr}
 	if err := a.runChild(ctx, signals, command, chosen); err != nil {
 		a.hintMore(err, request, credentials)
@@ -109,7 +116,7 @@ func (a *app) exec(ctx context.Context, q *ask, target string, args []string) er
 func (a *app) forward(client *api.Client, origin string, credentials []api.Credential, values map[string]api.Secret) (stop func(), err error) {
 	config := forward.Config{
 		Open: client.OpenTunnel, Getenv: a.getenv, Say: func(line string) { a.say("warning: %s", line) },
-		Direct: []string{hostOf(origin)}, // a hourkey inside the command has its own way to the broker
+		Direct: append(directHosts(values), hostOf(origin)), // a hourkey inside the command has its own way to the broker
 	}
 	for _, c := range credentials {
 		if c.Gateway != nil {
@@ -134,6 +141,13 @@ func (a *app) forward(client *api.Client, origin string, credentials []api.Crede
 			a.say("warning: ending the forwarder: %s", err)
 		}
 	}, nil
+}
+
+// tidy removes what was written for the child.
+func (a *app) tidy(remove func() error) {
+	if err := remove(); err != nil {
+		a.say("warning: a file with a credential is left, which ends with its lease: %s", err)
+	}
 }
 
 // hostOf is the host of an origin, without port.
@@ -225,15 +239,15 @@ func (a *app) hintMore(err error, request api.Request, credentials []api.Credent
 	a.say("hint: this lease covers %s; ask for more with `%s --scope TARGET:RESOURCE:ACTIONS --wait` (`hourkey tasks` lists what may be asked)", covers(credentials), more)
 }
 
-// childEnviron is our environment with the credentials' values in it. Of our own variables only the
-// five that a hourkey inside the command needs stay: the others could be a broker's settings, and secret.
+// childEnviron is our environment with the credentials' values in it, without what would lead past them. Of our own
+// variables only the five that a hourkey inside the command needs stay: the others could be a broker's settings, and secret.
 func childEnviron(parent []string, values map[string]api.Secret) []string {
 	kept := map[string]bool{"HOURKEY_TASK": true, "HOURKEY_ENVIRONMENT": true, "HOURKEY_URL": true, "HOURKEY_CA": true, "HOURKEY_QR": true}
 	var environ []string
 	for _, entry := range parent {
 		name, _, _ := strings.Cut(entry, "=")
 		_, replaced := values[name]
-		if replaced || strings.HasPrefix(name, "HOURKEY_") && !kept[name] {
+		if replaced || misleads(name, values) || strings.HasPrefix(name, "HOURKEY_") && !kept[name] {
 			continue
 		}
 		environ = append(environ, entry)

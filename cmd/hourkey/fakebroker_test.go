@@ -25,7 +25,8 @@ import (
 // Rules: task "fix" gives orders-db:public.orders:read,write and, in "twice", a second target with the
 // same variables; a scope with delete waits for a human; the task "forbidden" is denied; environment
 // "short" has leases that live for seconds. In "gateway" there is a target behind the gateway alone, in
-// "mixed" one of each kind, and "gateways" has two with the same host.
+// "mixed" one of each kind, and "gateways" has two with the same host. "cloud" has a database, an AWS and a Kubernetes target,
+// "clouds" and "clusters" have two of one kind, and "all" has a gateway's beside them.
 type fakeBroker struct {
 	*httptest.Server
 	code    string
@@ -238,6 +239,7 @@ func (f *fakeBroker) decide(ask api.RequestCreate) *api.Request {
 	}
 	others := map[string][]string{
 		"twice": {"orders-db", "stock-db"}, "gateway": {"railway"}, "mixed": {"orders-db", "railway"}, "gateways": {"railway", "railway-2"},
+		"cloud": {"orders-db", "files", "cluster"}, "clouds": {"files", "files-2"}, "clusters": {"cluster", "cluster-2"}, "all": {"cluster", "files", "railway"},
 	}
 	for _, environment := range ask.Environments {
 		targets, special := others[environment]
@@ -247,6 +249,9 @@ func (f *fakeBroker) decide(ask api.RequestCreate) *api.Request {
 		for _, target := range targets {
 			item := api.Item{Environment: environment, Target: target, Asked: scopes, Scopes: scopes, TTLSeconds: ttl}
 			if target != "orders-db" {
+				item.Scopes = slices.DeleteFunc(slices.Clone(scopes), func(scope string) bool { return !strings.HasPrefix(scope, target+":") })
+			}
+			if len(item.Scopes) == 0 {
 				item.Scopes = []string{target + ":*:read"}
 			}
 			request.Items = append(request.Items, item)
@@ -390,8 +395,24 @@ func (f *fakeBroker) issue(request *api.Request, item api.Item) any {
 	}
 	return map[string]any{
 		"environment": item.Environment, "target": item.Target, "lease": lease.ID, "scopes": item.Scopes, "expires": lease.Expires,
-		"values": map[string]string{"PGUSER": "hk-test-" + lease.ID, "PGPASSWORD": f.secret("password'$(touch pwned)`id`\"\\\n")},
+		"values": f.values(lease),
 	}
+}
+
+// values are those that the target's issuer would give.
+func (f *fakeBroker) values(lease *api.Lease) map[string]string {
+	switch {
+	case strings.HasPrefix(lease.Target, "files"):
+		return map[string]string{
+			"AWS_ACCESS_KEY_ID": "ASIA-" + lease.ID, "AWS_SECRET_ACCESS_KEY": f.secret("key"), "AWS_SESSION_TOKEN": f.secret("session"),
+			"AWS_CREDENTIAL_EXPIRATION": lease.Expires.Format(time.RFC3339), "AWS_REGION": "eu-central-1", "AWS_DEFAULT_REGION": "eu-central-1",
+		}
+	case strings.HasPrefix(lease.Target, "cluster"):
+		return map[string]string{
+			"KUBE_HOST": "https://10.0.0.1:6443", "KUBE_TOKEN": f.secret("kube"), "KUBE_NAMESPACE": "shop", "KUBE_CLUSTER_CA_CERT_DATA": "-----BEGIN\n\"it\": 's\n",
+		}
+	}
+	return map[string]string{"PGUSER": "hk-test-" + lease.ID, "PGPASSWORD": f.secret("password'$(touch pwned)`id`\"\\\n")}
 }
 
 func (f *fakeBroker) issueGateway(lease *api.Lease) any {

@@ -168,7 +168,7 @@ func (m *Main) stream(ctx context.Context, path string, to io.Writer, direct fun
 	if _, err := os.Stat(filepath.Join(server.Data, daemon.StoreName)); err != nil {
 		return broker.Errorf(broker.CodeNotFound, "there is no store in %s, and no broker is running", server.Data).WithNext("hourkeyd serve makes one")
 	}
-	stack, err := daemon.OpenStack(ctx, server, m.Guard, m.Now)
+	stack, err := daemon.OpenStack(ctx, server, config.Secrets{Guard: m.Guard, Lookup: m.Lookup}, m.Now)
 	if err != nil {
 		return err
 	}
@@ -177,7 +177,7 @@ func (m *Main) stream(ctx context.Context, path string, to io.Writer, direct fun
 
 func (m *Main) offline() (daemon.Offline, error) {
 	path, err := config.Find(m.config)
-	return daemon.Offline{Path: path, Guard: m.Guard, Now: m.Now}, err
+	return daemon.Offline{Path: path, Guard: m.Guard, Lookup: m.Lookup, Now: m.Now}, err
 }
 
 func (m *Main) restoreCommand() *cobra.Command {

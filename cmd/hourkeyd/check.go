@@ -67,17 +67,21 @@ func (m *Main) check(ctx context.Context, live bool) error {
 	if err != nil {
 		return err
 	}
-	secrets := config.Secrets{Dir: set.Server.Dir, Guard: m.Guard, Lookup: m.Lookup}
+	secrets, err := daemon.OpenReferences(set.Server, config.Secrets{Guard: m.Guard, Lookup: m.Lookup}, m.Now)
+	if err != nil {
+		return err
+	}
+	defer secrets.Close() //nolint:errcheck // nothing was changed
 	authority, err := daemon.ThrowawayAuthority()
 	if err != nil {
 		return err
 	}
-	built, err := daemon.Build{Secrets: secrets, Signer: daemon.Throwaway, Now: m.Now, Authority: authority}.Configuration(ctx, set, nil)
+	built, err := daemon.Build{Secrets: secrets.Secrets, Signer: daemon.Throwaway, Now: m.Now, Authority: authority}.Configuration(ctx, set, nil)
 	if err != nil {
 		return err
 	}
 	defer built.Close() //nolint:errcheck // nothing was changed
-	if _, _, err := daemon.People(set.Server, secrets); err != nil {
+	if _, _, err := daemon.People(set.Server, secrets.Secrets); err != nil {
 		return err
 	}
 	if err := m.checkPlaces(set.Server); err != nil {
@@ -85,6 +89,9 @@ func (m *Main) check(ctx context.Context, live bool) error {
 	}
 	result := overview(set)
 	if live {
+		if err := secrets.CheckKey(ctx); err != nil {
+			return err
+		}
 		pins, err := m.pins(ctx)
 		if err != nil {
 			return err
@@ -92,7 +99,7 @@ func (m *Main) check(ctx context.Context, live bool) error {
 		checkLive(ctx, built, pins, &result)
 		for i, target := range set.Targets {
 			if strings.Contains(result.Targets[i].Problem, "refused the admin login") {
-				result.Targets[i].Mend = loginSQL(target, secrets)
+				result.Targets[i].Mend = loginSQL(target, secrets.Secrets)
 			}
 		}
 	}

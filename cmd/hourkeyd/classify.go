@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/issuers/aws"
 	"github.com/hourkey/hourkey/issuers/gateway"
 	"github.com/hourkey/hourkey/issuers/gateway/judge"
 	"github.com/hourkey/hourkey/issuers/gateway/packs"
@@ -56,13 +57,15 @@ type question struct {
 func (m *Main) classifyCommand() *cobra.Command {
 	var q question
 	c := &cobra.Command{
-		Use:   "classify PROVIDER {--document GRAPHQL [--variables JSON] | METHOD PATH [--body JSON]}",
-		Short: "The class that the gateway gives an operation, and why",
-		Long: "classify says what the gateway takes an operation for: read, write, delete, admin, or refused. It asks no\n" +
-			"network and needs no token; arguments may be missing, ids need not exist. The exit code is 0 whatever the\n" +
-			"class, 2 for a provider without a pack. `-` reads the document or the body from standard input.",
+		Use:   "classify PROVIDER {--document GRAPHQL [--variables JSON] | METHOD PATH [--body JSON] | SERVICE:ACTION}",
+		Short: "The class that an operation gets, and why",
+		Long: "classify says what the gateway takes an operation for: read, write, delete, admin, or refused; and, for\n" +
+			"aws, what an action of IAM is worth at worst. It asks no network and needs no token; arguments may be\n" +
+			"missing, ids need not exist. The exit code is 0 whatever the class, 2 for a provider that is not known.\n" +
+			"`-` reads the document or the body from standard input.",
 		Example: "  hourkeyd classify railway --document 'mutation { volumeDelete(volumeId: \"3d2c42fb\") }'\n" +
-			"  hourkeyd classify github DELETE /repos/acme/shop",
+			"  hourkeyd classify github DELETE /repos/acme/shop\n" +
+			"  hourkeyd classify aws s3:DeleteObject",
 		Args:              cobra.RangeArgs(1, 3),
 		ValidArgsFunction: completeProvider,
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -84,11 +87,14 @@ func completeProvider(_ *cobra.Command, args []string, _ string) ([]string, cobr
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return packs.Names(), cobra.ShellCompDirectiveNoFileComp
+	return append(packs.Names(), aws.Kind), cobra.ShellCompDirectiveNoFileComp
 }
 
 func (m *Main) classify(q question, args []string) (classified, error) {
-	pack, err := m.pack(args[0])
+	if args[0] == aws.Kind {
+		return m.classifyAWS(q, args[1:])
+	}
+	pack, err := m.pack(args[0], aws.Kind)
 	if err != nil {
 		return classified{}, err
 	}
@@ -99,14 +105,14 @@ func (m *Main) classify(q question, args []string) (classified, error) {
 	return classify(pack.Judge(call, true)), nil
 }
 
-// pack finds a provider's pack; that there is none is a wrong command line.
-func (m *Main) pack(provider string) (gateway.Pack, error) {
+// pack finds a provider's pack; that there is none is a wrong command line. others would have been right as well.
+func (m *Main) pack(provider string, others ...string) (gateway.Pack, error) {
 	pack, known, err := packs.Find(provider)
 	if known || err != nil {
 		return pack, err
 	}
 	m.complain(broker.Errorf(broker.CodeInvalid, "no pack: the gateway does not know provider %q", provider).
-		WithNext("one of %s; docs/packs.md tells how to write one", strings.Join(packs.Names(), ", ")))
+		WithNext("one of %s; docs/packs.md tells how to write one", strings.Join(append(packs.Names(), others...), ", ")))
 	return nil, exitCode(exitUsage)
 }
 

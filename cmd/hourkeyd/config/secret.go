@@ -13,13 +13,18 @@ type Secrets struct {
 	Dir    string                           // of hourkey.yaml; file: is relative to it
 	Guard  Guard                            // for file:
 	Lookup func(name string) (string, bool) // of the process's environment: os.LookupEnv
+	// Vault reads what PATH#FIELD, without "vault:", names. Nil where hourkey.yaml names no Vault.
+	Vault func(reference string) (broker.Secret, error)
 }
 
 // variable is what the name of an environment variable may be (POSIX.1, section 8.1).
 var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
 
-// Resolve gives the secret that env:NAME or file:PATH refers to. Its errors never repeat a text that
-// is no reference: it may be the secret itself, pasted into the wrong place (invariant 10).
+// vaultReference is PATH#FIELD, with the path of Vault's API.
+var vaultReference = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_./-]{0,255}#[A-Za-z0-9_.-]{1,128}$`)
+
+// Resolve gives the secret that env:NAME, file:PATH or vault:PATH#FIELD refers to; the last asks Vault each time. Its errors
+// never repeat a text that is no reference: it may be the secret itself, pasted into the wrong place (invariant 10).
 func (s Secrets) Resolve(reference string) (broker.Secret, error) {
 	scheme, rest, _ := strings.Cut(reference, ":")
 	switch scheme {
@@ -28,11 +33,10 @@ func (s Secrets) Resolve(reference string) (broker.Secret, error) {
 	case "file":
 		return s.file(rest)
 	case "vault":
-		return broker.Secret{}, broker.Errorf(broker.CodeInvalid, "references to a vault are not supported by this version: they come later").
-			WithNext("use env:NAME or file:PATH")
+		return s.vault(rest)
 	default:
 		return broker.Secret{}, broker.Errorf(broker.CodeInvalid, "expected a reference to a secret, not the secret itself").
-			WithNext("write env:NAME or file:PATH")
+			WithNext("write env:NAME, file:PATH or vault:PATH#FIELD")
 	}
 }
 
@@ -42,8 +46,10 @@ func IsReference(text string) bool {
 	switch scheme {
 	case "env":
 		return variable.MatchString(rest)
-	case "file", "vault":
+	case "file":
 		return rest != "" && !strings.HasPrefix(rest, "//") // file://user:password@… is no path
+	case "vault":
+		return vaultReference.MatchString(rest)
 	default:
 		return false
 	}
@@ -74,6 +80,14 @@ func (s Secrets) file(path string) (broker.Secret, error) {
 		return broker.Secret{}, broker.Errorf(broker.CodeInvalid, "the file is empty")
 	}
 	return broker.NewSecret(value), nil
+}
+
+func (s Secrets) vault(reference string) (broker.Secret, error) {
+	if s.Vault == nil {
+		return broker.Secret{}, broker.Errorf(broker.CodeInvalid, "hourkey.yaml names no Vault that could be asked").
+			WithNext("say in hourkey.yaml where it is and how the broker logs in, by env: or file: (vault: {address: …, login: …}), or use env:NAME or file:PATH")
+	}
+	return s.Vault(reference)
 }
 
 // absolute reads a path of the configuration: relative ones start at the folder of hourkey.yaml.

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/hourkey/hourkey/broker"
 )
 
 func secretsIn(dir string) Secrets {
@@ -30,9 +32,14 @@ func TestReferencesAreResolved(t *testing.T) {
 	}
 }
 
-func TestVaultReferenceIsALoadError(t *testing.T) {
-	_, err := secretsIn("/").Resolve("vault:secret/data/staging#dsn")
-	refused(t, err, "come later")
+func TestVaultIsAskedForWhatItKeeps(t *testing.T) {
+	secrets := secretsIn("/")
+	_, err := secrets.Resolve("vault:kv/data/staging#dsn")
+	refused(t, err, "names no Vault")
+	secrets.Vault = func(reference string) (broker.Secret, error) { return broker.NewSecret("kept at " + reference), nil }
+	if secret, err := secrets.Resolve("vault:kv/data/staging#dsn"); err != nil || secret.Reveal() != "kept at kv/data/staging#dsn" {
+		t.Errorf("got %q, %v", secret.Reveal(), err)
+	}
 }
 
 // Somebody pastes the secret where its reference belongs: the error must not carry it on (invariant 10).
@@ -70,6 +77,7 @@ func TestSecretFileInAWritableFolderIsRefused(t *testing.T) {
 func TestOnlyReferencesMayBeRepeated(t *testing.T) {
 	for text, want := range map[string]bool{
 		"env:NAME": true, "file:secrets/x": true, "file:/etc/x": true, "vault:secret/x#y": true,
+		"vault:planted": false, "vault:#y": false, "vault:x#": false, "vault://u:p@h#y": false, "vault:a b#y": false,
 		"env:pass word": false, "env:": false, "env:postgres://u:p@h/d": false, "file:": false, "file://u:p@h": false,
 		"host:planted": false, "planted": false, "": false, "postgres://u:p@h/d": false,
 	} {

@@ -28,16 +28,21 @@ type Server struct {
 	TLSKey         string         //
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
 	Data           string         // folder of the store and the admin socket
-	Keys           string         // the key-encryption key
+	Keys           string         // the file of the key-encryption key; empty where Vault keeps it
+	Transit        Transit        // the key-encryption key at Vault; zero where a file has it
 	Anchor         string         // outside the data folder, so that a rolled back store is noticed
 
 	Limits       broker.Limits
 	Sessions     Sessions                 // of people's browsers
 	Notify       Notify                   // channels to people
 	SingleSignOn *SingleSignOn            // nil: passkeys alone
+	Vault        *yaml.Node               // the broker's own login at a Vault, for who knows Vault to decode; nil: none
 	Groups       map[string][]string      // group → humans
 	Roles        map[broker.Role][]string // role → groups
 }
+
+// Transit names a key of Vault's transit engine: "keys: vault:MOUNT/keys/KEY", as Vault's API has it.
+type Transit struct{ Mount, Key string }
 
 // Sessions is how long a browser stays signed in.
 type Sessions struct{ Idle, Life time.Duration }
@@ -101,7 +106,11 @@ func (s *Server) decode(d document) error {
 		"sessions": func(value *yaml.Node) error {
 			return d.fields(value, map[string]field{"idle": d.text(&text, "sessions.idle"), "life": d.text(&text, "sessions.life")})
 		},
-		"sso":    d.singleSignOn(&s.SingleSignOn),
+		"sso": d.singleSignOn(&s.SingleSignOn),
+		"vault": func(value *yaml.Node) error {
+			s.Vault = value
+			return nil
+		},
 		"notify": d.notify(&s.Notify),
 		"groups": func(value *yaml.Node) error { return s.groups(d, value) },
 		"roles":  func(value *yaml.Node) error { return s.roles(d, value) },
@@ -158,9 +167,12 @@ func (s *Server) apply(v *viper.Viper, file string) error {
 	}
 	s.Listen, s.Origin = v.GetString("listen"), v.GetString("origin")
 	for name, into := range map[string]*string{
-		"tls.cert": &s.TLSCert, "tls.key": &s.TLSKey, "data": &s.Data, "keys": &s.Keys, "anchor": &s.Anchor,
+		"tls.cert": &s.TLSCert, "tls.key": &s.TLSKey, "data": &s.Data, "anchor": &s.Anchor,
 	} {
 		*into = absolute(s.Dir, v.GetString(name))
+	}
+	if err := s.applyKeys(v.GetString("keys"), wrong); err != nil {
+		return err
 	}
 	for name, into := range map[string]*int{
 		"limits.pending_per_agent": &s.Limits.PendingPerAgent, "limits.leases_per_agent": &s.Limits.LeasesPerAgent,
@@ -194,6 +206,20 @@ func (s *Server) apply(v *viper.Viper, file string) error {
 		s.TrustedProxies = append(s.TrustedProxies, prefix)
 	}
 	return s.validate(wrong)
+}
+
+// applyKeys takes where the key-encryption key is: a file, or Vault.
+func (s *Server) applyKeys(text string, wrong wrongly) error {
+	path, atVault := strings.CutPrefix(text, "vault:")
+	if !atVault {
+		s.Keys = absolute(s.Dir, path)
+		return nil
+	}
+	s.Transit.Mount, s.Transit.Key, _ = strings.Cut(path, "/keys/")
+	if s.Transit.Mount == "" || s.Transit.Key == "" || s.Vault == nil {
+		return wrong("keys", "expected a path, or vault:MOUNT/keys/KEY with a vault: beside it that says where that is")
+	}
+	return nil
 }
 
 // proxies reads the list of a file, or the comma-separated text of the environment.
@@ -237,12 +263,12 @@ func (s *Server) validate(wrong wrongly) error {
 		return wrong("listen", "plain HTTP is served on loopback only: set tls.cert and tls.key, or name the proxy that has them in trusted_proxies")
 	}
 	for name, path := range map[string]string{"data": s.Data, "keys": s.Keys, "anchor": s.Anchor} {
-		if path == "" {
+		if path == "" && (name != "keys" || s.Transit == Transit{}) {
 			return wrong(name, "expected a path")
 		}
 	}
 	for name, path := range map[string]string{"keys": s.Keys, "anchor": s.Anchor} {
-		if within(s.Data, path) {
+		if path != "" && within(s.Data, path) {
 			return wrong(name, "must lie outside the data folder, or who copies that folder has it too")
 		}
 	}

@@ -62,6 +62,25 @@ groups: {admins: [alice, bob]}
 	}
 }
 
+func TestKeyAtVault(t *testing.T) {
+	got, err := server("vault: {address: https://vault.example}\nkeys: vault:transit/keys/hourkey\n")
+	if err != nil || got.Keys != "" || got.Transit != (Transit{"transit", "hourkey"}) || got.Vault == nil {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for _, text := range []string{
+		"keys: vault:transit/keys/hourkey", "vault: {}\nkeys: vault:hourkey", "vault: {}\nkeys: vault:transit/keys/", "vault: {}\nkeys: 'vault:'",
+		"vault: {}\nvault: {}", "vault: {}\nkeys: ''",
+	} {
+		if _, err := server(text + "\n"); broker.CodeOf(err) != broker.CodeInvalid {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	t.Setenv("HOURKEY_KEYS", "vault:team/transit/keys/hourkey")
+	if got, err = server("vault: {}\n"); err != nil || got.Transit != (Transit{"team/transit", "hourkey"}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 func TestTimesThatAreNone(t *testing.T) {
 	for _, text := range []string{"passkeys: {wait: -1h}", "passkeys: {wait: 400h}", "sessions: {idle: 0s}", "sessions: {life: 25h}", "sessions: {idle: soon}", "passkeys: {wayt: 1h}"} {
 		if _, err := server(text + "\n"); broker.CodeOf(err) != broker.CodeInvalid {

@@ -85,7 +85,7 @@ func Open(ctx context.Context, options Options) (*Daemon, error) {
 }
 
 func (d *Daemon) open(ctx context.Context, set *config.Set) (err error) {
-	if d.stack, err = OpenStack(ctx, set.Server, d.options.Guard, d.options.Now); err != nil {
+	if d.stack, err = OpenStack(ctx, set.Server, config.Secrets{Guard: d.options.Guard, Lookup: d.options.Lookup}, d.options.Now); err != nil {
 		return err
 	}
 	past, err := d.stack.past(ctx)
@@ -111,7 +111,7 @@ func (d *Daemon) openBroker(ctx context.Context, set *config.Set, past past) (er
 	}
 	d.build = Build{
 		Authority: authority,
-		Secrets:   config.Secrets{Dir: set.Server.Dir, Guard: d.options.Guard, Lookup: d.options.Lookup},
+		Secrets:   d.stack.references.Secrets,
 		Signer:    d.targetKey, Now: d.options.Now, failpoint: failpoint(),
 	}
 	if d.current, err = d.build.Configuration(ctx, set, nil); err != nil {
@@ -344,8 +344,9 @@ func (d *Daemon) next(ctx context.Context) (*config.Set, *Built, error) {
 func restart(was, is config.Server) []string {
 	changed := []string{}
 	for name, differs := range map[string]bool{
-		"listen": was.Listen != is.Listen, "origin": was.Origin != is.Origin, "data": was.Data != is.Data, "keys": was.Keys != is.Keys,
+		"listen": was.Listen != is.Listen, "origin": was.Origin != is.Origin, "data": was.Data != is.Data, "keys": was.Keys != is.Keys || was.Transit != is.Transit,
 		"anchor": was.Anchor != is.Anchor, "tls": was.TLSCert != is.TLSCert || was.TLSKey != is.TLSKey,
+		"vault":           !sameVault(was.Vault, is.Vault),
 		"notify":          !was.Notify.Equal(is.Notify),
 		"sessions":        was.Sessions != is.Sessions,
 		"trusted_proxies": !slices.Equal(was.TrustedProxies, is.TrustedProxies),

@@ -18,10 +18,13 @@ import (
 
 // Offline is what commands need that work on a stopped broker's store.
 type Offline struct {
-	Path  string // of hourkey.yaml
-	Guard config.Guard
-	Now   func() time.Time
+	Path   string // of hourkey.yaml
+	Guard  config.Guard
+	Lookup func(name string) (string, bool) // of the environment: for the login at Vault, where that has the key
+	Now    func() time.Time
 }
+
+func (o Offline) secrets() config.Secrets { return config.Secrets{Guard: o.Guard, Lookup: o.Lookup} }
 
 // Restored says what a restore came to.
 type Restored struct {
@@ -69,6 +72,9 @@ func (o Offline) Restore(ctx context.Context, from string) (r Restored, err erro
 
 // restorable wants the key that seals the backup to be there: making a new one would open nothing.
 func (o Offline) restorable(server config.Server) error {
+	if server.Keys == "" {
+		return prepare(server, o.Guard)
+	}
 	if err := o.Guard.CheckSecret(server.Keys); errors.Is(err, fs.ErrNotExist) {
 		return broker.Errorf(broker.CodeInvalid, "%s, the key that opens the backup, does not exist", server.Keys).
 			WithField("keys").WithNext("put the key back from where you keep its copy; it is in no backup")
@@ -80,7 +86,7 @@ func (o Offline) restorable(server config.Server) error {
 
 // begin makes the copy safe to open: the new epoch, freezes, voids and endings, in one transaction.
 func (o Offline) begin(ctx context.Context, set *config.Set, path string, r *Restored) (anchor auditlog.Anchor, err error) {
-	stack, err := openFile(ctx, path, set.Server, o.Now)
+	stack, err := openFile(ctx, path, set.Server, o.secrets(), o.Now)
 	if err != nil {
 		return anchor, err
 	}
@@ -139,7 +145,7 @@ func (o Offline) ResetHuman(ctx context.Context, name string) (invite broker.Inv
 	if err != nil {
 		return invite, code, err
 	}
-	stack, err := OpenStack(ctx, set.Server, o.Guard, o.Now)
+	stack, err := OpenStack(ctx, set.Server, o.secrets(), o.Now)
 	if err != nil {
 		return invite, code, err
 	}

@@ -30,36 +30,41 @@ type Stack struct {
 	Store  *store.Store
 	Keys   *keys.Ring
 
-	anchor string
-	newest atomic.Pointer[[]byte] // checkpoint that was signed
+	references *References
+	anchor     string
+	newest     atomic.Pointer[[]byte] // checkpoint that was signed
 }
 
-// OpenStack opens what lies in the data folder, and makes it if there is nothing yet.
-func OpenStack(ctx context.Context, server config.Server, guard config.Guard, now func() time.Time) (*Stack, error) {
-	if err := prepare(server, guard); err != nil {
+// OpenStack opens what lies in the data folder, and makes it if there is nothing yet. Of secrets, Guard and Lookup are used.
+func OpenStack(ctx context.Context, server config.Server, secrets config.Secrets, now func() time.Time) (*Stack, error) {
+	if err := prepare(server, secrets.Guard); err != nil {
 		return nil, err
 	}
-	return openFile(ctx, filepath.Join(server.Data, StoreName), server, now)
+	return openFile(ctx, filepath.Join(server.Data, StoreName), server, secrets, now)
 }
 
 // openFile opens a store that lies at path, with the keys of server.
-func openFile(ctx context.Context, path string, server config.Server, now func() time.Time) (*Stack, error) {
-	engine, err := bolt.Open(path, bolt.Options{})
+func openFile(ctx context.Context, path string, server config.Server, secrets config.Secrets, now func() time.Time) (*Stack, error) {
+	references, err := OpenReferences(server, secrets, now)
 	if err != nil {
 		return nil, err
 	}
-	s := &Stack{Engine: engine, Log: auditlog.New(engine, auditlog.Options{Now: now}), anchor: server.Anchor}
+	engine, err := bolt.Open(path, bolt.Options{})
+	if err != nil {
+		return nil, errors.Join(err, references.Close())
+	}
+	s := &Stack{Engine: engine, Log: auditlog.New(engine, auditlog.Options{Now: now}), references: references, anchor: server.Anchor}
 	if err := s.open(ctx, server.Keys, now); err != nil {
-		return nil, errors.Join(err, engine.Close())
+		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-func (s *Stack) open(ctx context.Context, kekPath string, now func() time.Time) (err error) {
+func (s *Stack) open(ctx context.Context, kekFile string, now func() time.Time) (err error) {
 	if s.Store, err = store.Open(s.Engine, s.Log, store.Options{}); err != nil {
 		return err
 	}
-	kek, err := keys.FileKEK(kekPath)
+	kek, err := s.references.kek(ctx, kekFile)
 	if err != nil {
 		return err
 	}
@@ -67,12 +72,16 @@ func (s *Stack) open(ctx context.Context, kekPath string, now func() time.Time) 
 	return err
 }
 
-// Close closes the store.
-func (s *Stack) Close() error { return s.Engine.Close() }
+// Close closes the store, and ends the login at Vault.
+func (s *Stack) Close() error { return errors.Join(s.Engine.Close(), s.references.Close()) }
 
 // prepare makes the folders and refuses those that others can look into.
 func prepare(server config.Server, guard config.Guard) error {
-	for _, folder := range []string{server.Data, filepath.Dir(server.Keys), filepath.Dir(server.Anchor)} {
+	folders := []string{server.Data, filepath.Dir(server.Anchor)}
+	if server.Keys != "" {
+		folders = append(folders, filepath.Dir(server.Keys))
+	}
+	for _, folder := range folders {
 		if err := os.MkdirAll(folder, 0o700); err != nil {
 			return fmt.Errorf("making a folder: %w", err)
 		}
@@ -92,6 +101,9 @@ func prepare(server config.Server, guard config.Guard) error {
 // prepareKEK makes the key of a store that is not there yet. It refuses a key that others can read, and
 // a store whose key is gone: a new key would open nothing of it.
 func prepareKEK(server config.Server, guard config.Guard) error {
+	if server.Keys == "" {
+		return nil // Vault has it, and makes none by itself
+	}
 	err := guard.CheckSecret(server.Keys)
 	if err == nil {
 		return keys.Apart(server.Keys, server.Data)

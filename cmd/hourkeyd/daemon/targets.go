@@ -8,7 +8,9 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/hourkey/hourkey/broker"
@@ -61,27 +63,51 @@ func (b Build) Configuration(ctx context.Context, set *config.Set, former *Built
 }
 
 func (b Build) target(ctx context.Context, set *config.Set, built *Built, target config.Target) error {
-	seen, pasted := sha256.New(), false
+	seen := &seen{secrets: b.Secrets, digest: sha256.New()}
 	opened, err := issuers.Open(ctx, issuers.Config{
-		Resolve: func(reference string) (broker.Secret, error) {
-			pasted = pasted || !config.IsReference(reference)
-			secret, err := b.Secrets.Resolve(reference)
-			_, _ = fmt.Fprintf(seen, "%d %s%d %s", len(reference), reference, len(secret.Reveal()), secret.Reveal())
-			return secret, err
-		},
-		Signer: func(environment string) (ed25519.PrivateKey, error) { return b.Signer(ctx, environment) },
-		Issuer: set.Server.Origin, File: target.File, Now: b.Now, Failpoint: b.failpoint, Authority: b.Authority,
+		Resolve: seen.resolve,
+		Signer:  func(environment string) (ed25519.PrivateKey, error) { return b.Signer(ctx, environment) },
+		Issuer:  set.Server.Origin, File: target.File, Now: b.Now, Failpoint: b.failpoint, Authority: b.Authority,
 	}, target.Ref, target.Kind, target.Body)
+	digest, pasted := seen.end()
 	if err != nil && pasted { // whatever err says may repeat what is perhaps the secret itself (invariant 10)
 		return broker.Errorf(broker.CodeInvalid, "%s: target %s: a field that wants a reference to a secret holds something else", target.Where, target.Ref).
-			WithNext("write env:NAME or file:PATH, and put the secret there")
+			WithNext("write env:NAME, file:PATH or vault:PATH#FIELD, and put the secret there")
 	}
 	if err != nil {
 		return err
 	}
 	built.Targets[target.Ref] = opened
-	built.secrets[target.Ref] = seen.Sum(nil)
+	built.secrets[target.Ref] = digest
 	return nil
+}
+
+// seen resolves the references of one target, and digests what came of those that it was opened with. Some issuers ask again
+// later, from any goroutine: that is resolved, and no longer digested.
+type seen struct {
+	secrets config.Secrets
+
+	mu     sync.Mutex
+	digest hash.Hash // nil after the end
+	pasted bool      // something that is no reference was to be resolved
+}
+
+func (s *seen) resolve(reference string) (broker.Secret, error) {
+	secret, err := s.secrets.Resolve(reference)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pasted = s.pasted || !config.IsReference(reference)
+	if s.digest != nil {
+		_, _ = fmt.Fprintf(s.digest, "%d %s%d %s", len(reference), reference, len(secret.Reveal()), secret.Reveal())
+	}
+	return secret, err
+}
+
+func (s *seen) end() (digest []byte, pasted bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	digest, s.digest = s.digest.Sum(nil), nil
+	return digest, s.pasted
 }
 
 // reuse keeps the former issuer of a target that has not changed, with its connections, and closes the

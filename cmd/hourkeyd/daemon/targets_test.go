@@ -1,7 +1,9 @@
 package daemon
 
 import (
+	"crypto/sha256"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/hourkey/hourkey/broker"
@@ -41,5 +43,32 @@ func TestRotatedSecretIsTaken(t *testing.T) {
 	}
 	if rotated.Targets[ref].Binding != first.Targets[ref].Binding {
 		t.Error("the binding depends on the secret")
+	}
+}
+
+// Issuers ask again while they work, from any goroutine: that neither races with the digest nor changes what a reload compares.
+func TestSecretThatIsAskedForLaterIsNotDigested(t *testing.T) {
+	values := map[string]string{"A": "one", "B": "two"}
+	lookup := func(name string) (string, bool) { value, set := values[name]; return value, set }
+	digest := func(references ...string) string {
+		s := &seen{secrets: config.Secrets{Lookup: lookup}, digest: sha256.New()}
+		for _, reference := range references {
+			_, _ = s.resolve(reference)
+		}
+		sum, _ := s.end()
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() {
+				if secret, err := s.resolve("env:B"); err != nil || secret.Reveal() != "two" {
+					t.Errorf("asked later: %v", err)
+				}
+			})
+		}
+		all.Wait()
+		return string(sum)
+	}
+	one, again, both, turned := digest("env:A"), digest("env:A"), digest("env:A", "env:B"), digest("env:B", "env:A")
+	if one != again || one == both || both == turned {
+		t.Error("the digest is not that of what a target was opened with")
 	}
 }

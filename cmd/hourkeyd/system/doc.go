@@ -14,5 +14,6 @@
 //
 // It needs PostgreSQL 15 or newer (Debian: apt-get install postgresql). Without it the tests are skipped,
 // unless HOURKEY_TEST_ALL=1, with which they fail. So are the tests of the gateway where bash, curl, node,
-// openssl, python3 or setpriv is missing; they need no PostgreSQL.
+// openssl, python3 or setpriv is missing; they need no PostgreSQL. The tests of providers that hold the walls themselves
+// (TestNative…) start a MinIO, a kube-apiserver or a Vault, where test.sh has built it.
 package system

@@ -192,7 +192,7 @@ func (g *gatehouse) keepAll() {
 	}
 	server, err := config.LoadServer(g.path("hourkey.yaml"), config.NewGuard())
 	must(g, err)
-	stack, err := daemon.OpenStack(g.Context(), server, config.NewGuard(), time.Now)
+	stack, err := daemon.OpenStack(g.Context(), server, config.Secrets{Guard: config.NewGuard()}, time.Now)
 	must(g, err)
 	defer stack.Close()
 	key, err := stack.Keys.Signer(g.Context(), "gateway-ca")

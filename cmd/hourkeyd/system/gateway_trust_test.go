@@ -89,7 +89,7 @@ func (g *gatehouse) forge(authority *x509.Certificate) *forger {
 	g.broker.kill()
 	server, err := config.LoadServer(g.path("hourkey.yaml"), config.NewGuard())
 	must(g, err)
-	stack, err := daemon.OpenStack(g.Context(), server, config.NewGuard(), time.Now)
+	stack, err := daemon.OpenStack(g.Context(), server, config.Secrets{Guard: config.NewGuard()}, time.Now)
 	must(g, err)
 	defer stack.Close()
 	signer, err := stack.Keys.Signer(g.Context(), "gateway-ca")

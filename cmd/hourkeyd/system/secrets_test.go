@@ -267,7 +267,7 @@ func (i *installation) ownKeys() {
 	i.vault.keep("key-encryption key", string(secret))
 	server, err := config.LoadServer(i.path("hourkey.yaml"), config.NewGuard())
 	must(i, err)
-	stack, err := daemon.OpenStack(i.Context(), server, config.NewGuard(), time.Now)
+	stack, err := daemon.OpenStack(i.Context(), server, config.Secrets{Guard: config.NewGuard()}, time.Now)
 	must(i, err)
 	defer stack.Close()
 	for _, purpose := range []string{"access-token", "checkpoint"} {
