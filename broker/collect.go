@@ -283,7 +283,7 @@ func roomForLeases(r Reader, cfg *Configuration, agent string, more int) error {
 	}
 	open, err := count(r, "lease", "open/"+agent, limit)
 	if err == nil && open+more > limit {
-		return Errorf(CodeSlowDown, "%s has %s open and may have %d", agent, plural(open, "lease"), limit).WithNext("release one with `hourkey release`, or wait for its end")
+		return Errorf(CodeSlowDown, "%s has %s open and may have %d", agent, plural(open, "lease"), limit).WithNext("release one with `hourkey release`, or wait for an end; where the provider cannot end a key early, a released one counts until its time is over")
 	}
 	return err
 }

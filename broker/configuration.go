@@ -148,7 +148,7 @@ func (c *Configuration) MayReview(human, environment string) bool {
 func (c *Configuration) MustType(items []Item) []string {
 	var names []string
 	for _, item := range items {
-		if !AllActions(item.Description.Scopes).Has(Delete) {
+		if !AllActions(item.Description.Means()).Has(Delete) {
 			continue
 		}
 		for _, name := range item.environments() {

@@ -17,7 +17,7 @@ func (b *Broker) describeItem(ctx context.Context, cfg *Configuration, agent Age
 	if err := description.reachesOnly(request.Environments, item.Environment, item.Target); err != nil {
 		return err
 	}
-	decision := b.evaluate(cfg, agent, request.Task, item.Environment, item.Target, description.Scopes, true)
+	decision := b.evaluateDescribed(cfg, agent, request.Task, item.Environment, item.Target, description)
 	if decision.Outcome == Deny {
 		return denied(decision)
 	}
@@ -81,11 +81,14 @@ func (b *Broker) describe(ctx context.Context, cfg *Configuration, item Item, sc
 	if description.TTL > ttl {
 		return Description{}, Errorf(CodeInvalid, "ttl %s is shorter than %s can make it: at least %s", ttl, ref, description.TTL).WithField("ttl")
 	}
-	if slices.ContainsFunc(description.Scopes, func(s Scope) bool { return !utf8.ValidString(string(s.Resource)) }) {
+	if slices.ContainsFunc(description.Means(), func(s Scope) bool { return !utf8.ValidString(string(s.Resource)) }) {
 		return Description{}, Errorf(CodeInternal, "%s has a name that is not UTF-8: nobody could be shown it, and its digest would be another's", ref)
 	}
 	if len(description.Scopes) == 0 || description.TTL <= 0 || !coversAsked(description.Scopes, scopes) {
 		return Description{}, Errorf(CodeInternal, "the description of %s is smaller than what was asked: nothing is issued", ref)
+	}
+	if slices.ContainsFunc(description.Means(), func(s Scope) bool { return s.Target != item.Target || s.Actions == 0 }) {
+		return Description{}, Errorf(CodeInternal, "the description of %s speaks of another target, or of no action: nothing is issued", ref)
 	}
 	if len(description.Reaches) == 0 {
 		description.Reaches = []string{item.Environment}

@@ -20,9 +20,10 @@ const (
 
 // WallFact is one wall of a description: what it stops, and how.
 type WallFact struct {
-	Stops string `json:"stops"` // "another environment", "DELETE and TRUNCATE", "use after the end"
-	Wall  Wall   `json:"wall"`
-	How   string `json:"how"`
+	Stops string  `json:"stops"` // "another environment", "DELETE and TRUNCATE", "use after the end"
+	Wall  Wall    `json:"wall"`
+	How   string  `json:"how"`
+	Gives []Scope `json:"gives,omitempty"` // what a lease can do in spite of it, beyond its scopes: a write that is known to delete
 }
 
 // Identity is who a target is at its provider, as the provider tells it. ID is what is pinned;
@@ -67,6 +68,23 @@ type Fact struct {
 	About string    `json:"about"`
 	Text  string    `json:"text"`
 	At    time.Time `json:"at"`
+}
+
+// Means is what a lease could do: its scopes, and what its weak or missing walls give in spite of them. How many
+// humans approve, and what they sign, goes by it; what is granted stays Scopes.
+func (d Description) Means() []Scope {
+	gives := d.gives()
+	if len(gives) == 0 {
+		return d.Scopes
+	}
+	return Normalize(slices.Concat(d.Scopes, gives))
+}
+
+func (d Description) gives() (gives []Scope) {
+	for _, wall := range d.Walls {
+		gives = append(gives, wall.Gives...)
+	}
+	return gives
 }
 
 // Digest identifies the description.

@@ -68,7 +68,7 @@ func (b *Broker) describeAgain(ctx context.Context, cfg *Configuration, agent Ag
 	if err := b.sameDescription(ctx, cfg, item); err != nil {
 		return item, err
 	}
-	if decision := b.evaluate(cfg, agent, request.Task, item.Environment, item.Target, item.Description.Scopes, true); decision.Outcome == Deny {
+	if decision := b.evaluateDescribed(cfg, agent, request.Task, item.Environment, item.Target, item.Description); decision.Outcome == Deny {
 		return item, denied(decision)
 	}
 	return item, nil
@@ -182,7 +182,8 @@ func within(outer, inner []Item) bool {
 	for _, in := range inner {
 		ok := slices.ContainsFunc(outer, func(out Item) bool {
 			return in.Environment == out.Environment && in.Target == out.Target && in.Description.Identity == out.Description.Identity &&
-				Covers(out.Description.Scopes, in.Description.Scopes) && in.Description.reachesOnly(out.environments(), in.Environment, in.Target) == nil
+				Covers(out.Description.Scopes, in.Description.Scopes) && Covers(out.Description.Means(), in.Description.Means()) &&
+				in.Description.reachesOnly(out.environments(), in.Environment, in.Target) == nil
 		})
 		if !ok {
 			return false

@@ -61,7 +61,7 @@ func (b *Broker) narrow(ctx context.Context, request *Request, s *Statement, nar
 		if err := description.reachesOnly(item.environments(), item.Environment, item.Target); err != nil {
 			return nil, err
 		}
-		if !Covers(item.Description.Scopes, description.Scopes) {
+		if !Covers(item.Description.Scopes, description.Scopes) || !Covers(item.Description.Means(), description.Means()) {
 			return nil, Errorf(CodeDenied, "%s/%s cannot give less than what it gives now", item.Environment, item.Target)
 		}
 		item.Facts, description.Facts = description.Facts, nil

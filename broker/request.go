@@ -105,11 +105,11 @@ func (r Request) EffectiveTTL() time.Duration {
 	return r.TTL
 }
 
-// Actions is the union of the actions of what would be issued.
+// Actions is the union of the actions of what would be issued, and of what its walls do not hold.
 func (r Request) Actions() Actions {
 	var all Actions
 	for _, item := range r.Effective() {
-		all |= AllActions(item.Description.Scopes)
+		all |= AllActions(item.Description.Means())
 	}
 	return all
 }
@@ -165,7 +165,7 @@ func (r *Request) urgency() string { return fmt.Sprintf("%d", 9-min(r.Loss, 9)) 
 func (c *Configuration) loss(r Request) int {
 	most := 0
 	for _, item := range r.Effective() {
-		actions := AllActions(item.Description.Scopes)
+		actions := AllActions(item.Description.Means())
 		for _, name := range item.environments() {
 			e, known := c.Environments[name]
 			weight := map[bool]int{true: 1, false: 0}[!known || e.Protected]

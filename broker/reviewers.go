@@ -29,7 +29,7 @@ func (r *Request) need(environment string, humans int) {
 // named or reached counts, whatever the task's file gives (invariant 3).
 func (c *Configuration) settle(request *Request) error {
 	for _, item := range request.Effective() {
-		actions := AllActions(item.Description.Scopes)
+		actions := AllActions(item.Description.Means())
 		for _, name := range item.environments() {
 			environment, known := c.Environments[name]
 			if !known {
@@ -66,7 +66,7 @@ func (r Request) shown() int {
 	}
 	for _, item := range r.Effective() {
 		d := item.Description
-		for _, list := range [][]string{Texts(d.Scopes), d.Native, d.Elsewhere, d.Reaches} {
+		for _, list := range [][]string{Texts(d.Means()), d.Native, d.Elsewhere, d.Reaches} {
 			for _, text := range list {
 				n += len(text)
 			}

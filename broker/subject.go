@@ -76,7 +76,7 @@ func Sentence(r Request) string {
 	var parts []string
 	for _, item := range r.Effective() {
 		where := " of " + item.Target + " in " + strings.Join(item.environments(), " and ")
-		for _, scope := range item.Description.Scopes {
+		for _, scope := range item.Description.Means() {
 			parts = append(parts, and(scope.Actions.Names())+" "+delimited(r.Called(scope.Resource))+where)
 		}
 	}

@@ -174,6 +174,24 @@ func (b *Broker) decide(ctx context.Context, cfg *Configuration, agent Agent, as
 	return request, cfg.settle(&request)
 }
 
+// evaluateDescribed asks the policy about a description. What its walls do not hold no task needs to give, because
+// humans approve it (settle); a guardrail that forbids it holds all the same.
+func (b *Broker) evaluateDescribed(cfg *Configuration, agent Agent, task, environment, target string, d Description) Decision {
+	decision := b.evaluate(cfg, agent, task, environment, target, d.Scopes, true)
+	gives := d.gives()
+	if len(gives) == 0 || decision.Outcome == Deny {
+		return decision
+	}
+	forbidden := cfg.Policy.Evaluate(Query{
+		Agent: agent.Name, Owner: agent.Owner, OwnerGroups: cfg.GroupsOf(agent.Owner), Task: task,
+		Environment: environment, Target: target, Scopes: gives, Described: true, Granted: true,
+	})
+	if forbidden.Outcome.known() == Deny {
+		return forbidden
+	}
+	return decision
+}
+
 // evaluate asks the policy; unknown outcomes count as deny.
 func (b *Broker) evaluate(cfg *Configuration, agent Agent, task, environment, target string, scopes []Scope, described bool) Decision {
 	if at, known := cfg.Targets[TargetRef{environment, target}]; known && at.Issuer.Capabilities().Gateway {

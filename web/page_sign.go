@@ -135,7 +135,7 @@ func (p *pages) answerPrepared(v *visit, ceremony *broker.Ceremony, passkeys []b
 func worstOf(items []broker.Item) []string {
 	var granted broker.Actions
 	for _, item := range items {
-		granted |= broker.AllActions(item.Description.Scopes)
+		granted |= broker.AllActions(item.Description.Means())
 	}
 	return ui.Worst(granted).Names()
 }

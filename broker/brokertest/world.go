@@ -2,6 +2,7 @@ package brokertest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -48,7 +49,9 @@ type Issuer struct {
 	Tables   []string // what a prefix expands to
 	OnIssue  func(order broker.Order) error
 	OnRevoke func(name string) error
-	Longer   time.Duration // by how much a credential outlives what was ordered
+	Longer   time.Duration  // by how much a credential outlives what was ordered
+	Weak     broker.Actions // what its walls let through beside a write
+	WeakAt   string         // another target than the own
 
 	mu   sync.Mutex
 	live map[string]string // name → secret
@@ -96,6 +99,10 @@ func (i *Issuer) Describe(_ context.Context, wish broker.Wish) (broker.Descripti
 	}
 	for _, scope := range broker.Normalize(d.Scopes) {
 		d.Native = append(d.Native, "GRANT "+scope.String())
+		if i.Weak != 0 && scope.Actions.Has(broker.Write) {
+			scope.Actions, scope.Target = i.Weak, cmp.Or(i.WeakAt, scope.Target)
+			d.Walls = append(d.Walls, broker.WallFact{Stops: "going around", Wall: broker.WallWeak, How: "it is known to work", Gives: []broker.Scope{scope}})
+		}
 	}
 	return d, nil
 }

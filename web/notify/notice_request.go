@@ -138,7 +138,7 @@ func sentence(r broker.Request, verb string) string {
 func wish(r broker.Request) string {
 	var parts []string
 	for _, item := range r.Effective() {
-		for _, same := range byActions(item.Description.Scopes) {
+		for _, same := range byActions(item.Description.Means()) {
 			var names []string
 			for _, scope := range same {
 				names = append(names, harmless(r.Called(scope.Resource), maxName))

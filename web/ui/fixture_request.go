@@ -51,6 +51,7 @@ func requestFixtures(now time.Time) []Fixture {
 	return []Fixture{
 		requestPage("request-pending", fixtureRequest(now), alice),
 		requestPage("request-write", fixtureWrite(now), first),
+		requestPage("request-weak-wall", fixtureWeak(now), alice),
 		requestPage("request-items", fixtureItems(now), alice),
 		requestPage("request-typed", fixtureProduction(now), alice),
 		requestPage("request-operation", fixtureOperation(now), alice),
@@ -149,6 +150,29 @@ func fixtureWrite(now time.Time) broker.Request {
 	r.Items[0].Description.Native = []string{"GRANT SELECT, INSERT, UPDATE ON TABLE public.orders TO \"hk-3f9k2m1q-01jd7w3k\""}
 	r.Needs, r.Reason = []broker.Need{{Environment: "production", Humans: 1}}, ""
 	r.Decision.Reasons = []broker.Reason{{Where: "environments/production.yaml:1", Rule: "approval.write", Outcome: broker.Escalate, Text: "write in production needs 1 human"}}
+	return r
+}
+
+// fixtureWeak asks for a write at a bucket that keeps no older versions: whatever it replaces is gone.
+func fixtureWeak(now time.Time) broker.Request {
+	r := fixtureRequest(now)
+	r.Reason, r.Task = "", "publish-report"
+	object := broker.Scope{Target: "files", Resource: "s3/acme-staging-reports/daily/*", Actions: broker.Read | broker.Write}
+	replaced := object
+	replaced.Actions = broker.Delete
+	r.Items = []broker.Item{{
+		Environment: "staging", Target: "files",
+		Description: broker.Description{
+			Identity: "aws:123456789012/AROAEXAMPLE", Scopes: []broker.Scope{object}, Reaches: []string{"staging"},
+			Native: []string{"sts:AssumeRole arn:aws:iam::123456789012:role/hourkey-staging", "Allow s3:GetObject s3:PutObject on arn:aws:s3:::acme-staging-reports/daily/*"},
+			Walls: []broker.WallFact{
+				{Stops: "another environment", Wall: broker.WallNative, How: "the session's policy denies what is not named here"},
+				{Stops: "losing what a write replaces in s3/acme-staging-reports", Wall: broker.WallNone, How: "the bucket is not versioned", Gives: []broker.Scope{replaced}},
+			},
+			TTL: r.TTL, Ends: "The session's policy denies everything from the end on; it cannot be ended singly before.",
+		},
+	}}
+	r.Decision.Reasons = r.Decision.Reasons[:1]
 	return r
 }
 

@@ -62,7 +62,7 @@ func itemOf(r broker.Request, item broker.Item, c Context) Item {
 		view.TTL = span(d.TTL)
 	}
 	facts := slices.Clone(item.Facts)
-	view.Scopes, facts = scopeLists(d.Scopes, r, facts, c.Now)
+	view.Scopes, facts = scopeLists(d.Means(), r, facts, c.Now)
 	for _, fact := range facts {
 		view.Facts = append(view.Facts, Fact{fact.About, fact.Text, ago(fact.At, c.Now)})
 	}
@@ -139,6 +139,9 @@ func walls(facts []broker.WallFact) []Wall {
 		if word, weak := says[fact.Wall]; weak {
 			views[i].Says = word
 		}
+		if len(fact.Gives) > 0 {
+			views[i].How += ": so this counts as " + strings.Join(broker.AllActions(fact.Gives).Names(), " and ")
+		}
 	}
 	return views
 }
@@ -188,7 +191,7 @@ func Unshown(r broker.Request) string {
 // sizeOf counts the bytes of all that a page shows of an item.
 func sizeOf(item broker.Item) int {
 	d := item.Description
-	texts := slices.Concat(d.Native, d.Elsewhere, d.Reaches, broker.Texts(d.Scopes), []string{d.Identity, d.Ends})
+	texts := slices.Concat(d.Native, d.Elsewhere, d.Reaches, broker.Texts(d.Means()), []string{d.Identity, d.Ends})
 	for _, wall := range d.Walls {
 		texts = append(texts, wall.Stops, wall.How)
 	}

@@ -178,7 +178,7 @@ func clausesOf(r broker.Request, configuration *broker.Configuration) []Clause {
 	}
 	names := map[group][]string{} // what is asked, and where → of which resources
 	for _, item := range r.Effective() {
-		for _, scope := range item.Description.Scopes {
+		for _, scope := range item.Description.Means() {
 			g := group{scope.Actions, strings.Join(places(item), " ")}
 			if name := r.Called(scope.Resource); !slices.Contains(names[g], name) {
 				names[g] = append(names[g], name)

@@ -119,7 +119,7 @@ func requestRow(r broker.Request, configuration *broker.Configuration, now time.
 	}
 	var scopes []broker.Scope
 	for _, item := range r.Effective() {
-		scopes = append(scopes, item.Description.Scopes...)
+		scopes = append(scopes, item.Description.Means()...)
 	}
 	row.Granted, row.More = granted(scopes, r.Called)
 	if (r.State == broker.RequestPending || r.State == broker.RequestApproved) && now.Before(r.Deadline) {
