@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -521,5 +522,28 @@ func BenchmarkRequestsOfOneAgent(b *testing.B) {
 		if _, err := w.Requests(b.Context(), w.Agent, 100); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// An agent's owner may stop what works on their behalf, and nothing else; who may not is not told what there is.
+func TestLeaseIsEndedByItsOwnerAndNobodyElses(t *testing.T) {
+	w := brokertest.NewWorld(t)
+	w.MustCollect(w.MustAsk("staging", "db:public.orders:read"))
+	id := mustLeases(w)[0].ID
+	next := *w.Broker.Configuration()
+	next.Roles = maps.Clone(next.Roles)
+	next.Roles[broker.RoleOperator] = []string{"nobody"}
+	if err := w.Reload(t.Context(), socket, &next, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{id, "none"} {
+		w.WantCode(w.Revoke(t.Context(), broker.Caller{Kind: broker.CallerHuman, Name: "bob"}, id), broker.CodeForbidden)
+		w.WantCode(w.Revoke(t.Context(), w.Agent, id), broker.CodeForbidden)
+	}
+	if err := w.Revoke(t.Context(), broker.Caller{Kind: broker.CallerHuman, Name: "alice"}, id); err != nil {
+		t.Fatal(err)
+	}
+	if got := stored(w, id); got.State != broker.LeaseEnded || got.By != "human:alice" {
+		t.Errorf("%s by %s", got.State, got.By)
 	}
 }

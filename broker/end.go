@@ -229,12 +229,14 @@ func (b *Broker) Release(ctx context.Context, caller Caller, id string) error {
 	return b.end(ctx, id, CauseReleased, caller.Actor())
 }
 
-// Revoke ends any lease: operators and the admin socket.
+// Revoke ends a lease: any for operators and the admin socket, those on their behalf for an agent's owner.
 func (b *Broker) Revoke(ctx context.Context, caller Caller, id string) error {
-	if err := b.mustOperate(caller); err != nil {
-		return err
-	}
-	if _, err := b.lease(ctx, id); err != nil {
+	operates := b.mustOperate(caller)
+	lease, err := b.lease(ctx, id)
+	switch {
+	case operates != nil && (err != nil || !lease.isOf(caller)): // who may not end it is not told whether there is one
+		return operates
+	case err != nil:
 		return noLease(id, err)
 	}
 	return b.end(ctx, id, CauseRevoked, caller.Actor())

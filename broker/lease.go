@@ -58,6 +58,11 @@ type Lease struct {
 	Token       string     `json:"token,omitempty"`      // hash of a gateway token; empty for every other credential
 }
 
+// isOf tells whether the lease lives on behalf of this human.
+func (l *Lease) isOf(caller Caller) bool {
+	return caller.Kind == CallerHuman && caller.Name == l.Owner && l.Owner != ""
+}
+
 // Open tells whether the credential may still work.
 func (l *Lease) Open() bool { return l.State != LeaseEnded }
 

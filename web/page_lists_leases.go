@@ -23,15 +23,15 @@ func (p *pages) leasesPage(v *visit) error {
 		return err
 	}
 	ended := slices.DeleteFunc(all, func(l broker.Lease) bool { return l.Open() })
-	view := ui.LeasesOf(open, ended, query.Get("after"), v.kinds&operator != 0, p.broker.Configuration(), p.now())
+	view := ui.LeasesOf(open, ended, query.Get("after"), v.mayEnd, p.broker.Configuration(), p.now())
 	return p.show(v, http.StatusOK, ui.PageLeases, "Leases", view)
 }
 
+// mayEnd tells who ends a lease: operators, and whoever the agent works for.
+func (v *visit) mayEnd(l broker.Lease) bool { return v.kinds&operator != 0 || l.Owner == v.human }
+
 // endLeasePage asks whether a lease is to be ended.
 func (p *pages) endLeasePage(v *visit) error {
-	if err := v.only(operator); err != nil {
-		return err
-	}
 	open, err := p.broker.Leases(v.ctx(), v.asHuman(), false)
 	if err != nil {
 		return err
@@ -39,6 +39,9 @@ func (p *pages) endLeasePage(v *visit) error {
 	at := slices.IndexFunc(open, func(l broker.Lease) bool { return l.ID == v.param("id") })
 	if at < 0 {
 		return broker.Errorf(broker.CodeNotFound, "there is no such lease, or it has ended already")
+	}
+	if !v.mayEnd(open[at]) {
+		return broker.Errorf(broker.CodeForbidden, "an operator ends this lease, or %s", open[at].Owner)
 	}
 	return p.show(v, http.StatusOK, ui.PageConfirm, "End a lease", ui.EndLease(open[at], p.now()))
 }

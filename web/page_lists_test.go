@@ -122,6 +122,9 @@ func TestAnOwnerWithoutARoleSeesTheOwnAgentsAlone(t *testing.T) {
 	x.get(gus, "/agents").want(http.StatusOK).wants("gus-bot").without("claude", "Add an agent")
 	x.get(gus, "/agents/gus-bot").want(http.StatusOK).wants(own.ID).without("Freeze for an hour", "sure=remove")
 	x.get(gus, "/agents/claude").want(http.StatusNotFound)
+	x.save(&broker.Lease{ID: "gus-lease", Agent: "gus-bot", Owner: "gus", Environment: "staging", Target: "db", State: broker.LeaseLive, EndsEarly: true, Expires: x.Clock.Now().Add(time.Minute)})
+	x.get(gus, "/leases").want(http.StatusOK).wants("/leases/gus-lease/end")
+	x.get(gus, "/leases/gus-lease/end").want(http.StatusOK).wants("End it now")
 	x.get(gus, "/tasks").want(http.StatusOK).wants("gus-bot").without("claude")
 	for _, path := range []string{"/environments", "/audit", "/people", "/people/alice/invite", "/freezes/agent:claude"} {
 		if got := x.get(gus, path).Code; got != http.StatusForbidden && got != http.StatusNotFound {

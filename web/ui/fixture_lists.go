@@ -139,11 +139,12 @@ func leasesFixtures(now time.Time) []Fixture {
 		return Fixture{file, PageLeases, listFrame("Leases", "/leases", view)}
 	}
 	config := listConfiguration()
+	all, none := func(broker.Lease) bool { return true }, func(broker.Lease) bool { return false }
 	return []Fixture{
-		page("leases-empty", LeasesOf(nil, nil, "", true, config, now)),
-		page("leases", LeasesOf([]broker.Lease{fixtureLease(now), wide, stuck, silent, issuing}, ended, "", true, config, now)),
-		page("leases-of-mine", LeasesOf([]broker.Lease{fixtureLease(now)}, nil, "", false, config, now)),
-		page("leases-many", LeasesOf(many, many, "", true, config, now)),
+		page("leases-empty", LeasesOf(nil, nil, "", all, config, now)),
+		page("leases", LeasesOf([]broker.Lease{fixtureLease(now), wide, stuck, silent, issuing}, ended, "", all, config, now)),
+		page("leases-of-mine", LeasesOf([]broker.Lease{fixtureLease(now)}, nil, "", none, config, now)),
+		page("leases-many", LeasesOf(many, many, "", all, config, now)),
 		{"lease-end", PageConfirm, listFrame("End a lease", "/leases/1/end", EndLease(fixtureLease(now), now))},
 		{"lease-end-later", PageConfirm, listFrame("End a lease", "/leases/1/end", EndLease(silent, now))},
 	}

@@ -30,16 +30,15 @@ type LeaseRow struct {
 	End                            string // path of the page that ends it; empty where this human may not
 }
 
-// LeasesOf makes the view. Of open, a page begins after the lease with the id after, "" being the newest. ends:
-// this human may end leases.
-func LeasesOf(open, ended []broker.Lease, after string, ends bool, configuration *broker.Configuration, now time.Time) Leases {
+// LeasesOf makes the view. Of open, a page begins after the lease with the id after, "" being the newest.
+func LeasesOf(open, ended []broker.Lease, after string, mayEnd func(broker.Lease) bool, configuration *broker.Configuration, now time.Time) Leases {
 	const page, last = 50, 50
 	var view Leases
 	if at := slices.IndexFunc(open, func(l broker.Lease) bool { return l.ID == after }); at >= 0 {
 		open, view.Pager.First = open[at+1:], "/leases"
 	}
 	for _, lease := range open[:min(len(open), page)] {
-		view.Open = append(view.Open, leaseRow(lease, ends, configuration, now))
+		view.Open = append(view.Open, leaseRow(lease, mayEnd(lease), configuration, now))
 	}
 	if len(open) > page {
 		view.Pager.Next, view.Pager.Text = with("/leases", map[string]string{"after": open[page-1].ID}), "Older leases"
