@@ -699,3 +699,24 @@ func TestATargetThatIsPartOfAnothersIsNotIsolated(t *testing.T) {
 	_, err = w.Prepare(t.Context(), "bob", broker.Intent{Act: broker.ActConfirmTarget, Subject: "staging/db", Digest: w.SubjectDigest(broker.ActConfirmTarget, "staging/db")})
 	w.WantCode(err, broker.CodeWall)
 }
+
+// Staging has all that begins so, and production a part of it under a name of its own.
+func TestATargetWithinAPrefixOfAnothersIsNotIsolated(t *testing.T) {
+	for _, parts := range [][2]string{{"s3/acme/*", "s3/acme/prod/*"}, {"s3/acme/prod/*", "s3/acme/*"}, {"s3/acme/*", "s3/acme/one"}, {"s3/acme/one", "s3/acme/*"}} {
+		w := brokertest.NewWorld(t)
+		w.Staging.Parts, w.Production.Parts = "s3/logs/* "+parts[0], parts[1]
+		if _, err := w.Learn(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		_, err := w.Submit(t.Context(), taking(w, "db:public.orders:read"))
+		if code := broker.CodeOf(err); code != broker.CodeWall && code != broker.CodeUnconfirmed {
+			t.Errorf("%v: submitted: %v", parts, err)
+		}
+	}
+	w := brokertest.NewWorld(t)
+	w.Staging.Parts, w.Production.Parts = "s3/acme-staging/*", "s3/acme-production/*"
+	if _, err := w.Learn(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.MustAsk("staging", "db:public.orders:read")
+}

@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,6 +16,11 @@ func TestWriteThatIsKnownToDeleteNeedsTheApprovalOfDelete(t *testing.T) {
 	request := w.MustAsk("staging", "db:public.orders:read,write")
 	if request.State != broker.RequestPending || !strings.Contains(broker.Sentence(request), "read, write and delete public.orders") {
 		t.Fatalf("%s: %s", request.State, broker.Sentence(request))
+	}
+	if !slices.ContainsFunc(request.Decision.Reasons, func(r broker.Reason) bool {
+		return strings.Contains(r.Text, "approve delete in staging, which nothing else stops (going around: it is known to work)")
+	}) {
+		t.Errorf("the agent is not told why: %v", request.Decision.Reasons)
 	}
 	w.SignAs("bob", broker.ActApprove, request.ID)
 	if got := w.MustCollect(request)[0].Scopes; got[0].Actions != broker.Read|broker.Write {

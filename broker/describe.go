@@ -68,7 +68,7 @@ func (b *Broker) describe(ctx context.Context, cfg *Configuration, item Item, sc
 	defer cancel()
 	capabilities := target.Issuer.Capabilities()
 	if ttl < capabilities.TTLFloor {
-		return Description{}, Errorf(CodeInvalid, "ttl %s is shorter than %s can make it: at least %s", ttl, ref, capabilities.TTLFloor).WithField("ttl")
+		return Description{}, Errorf(CodeInvalid, "ttl %s is shorter than %s can make it: at least %s", ttl, ref, capabilities.TTLFloor).WithField("ttl").WithNext("name a longer --ttl, or leave that target out: --target, --scope")
 	}
 	if capabilities.TTLMax > 0 {
 		ttl = min(ttl, capabilities.TTLMax)
@@ -79,7 +79,7 @@ func (b *Broker) describe(ctx context.Context, cfg *Configuration, item Item, sc
 	}
 	description.Scopes = Normalize(description.Scopes)
 	if description.TTL > ttl {
-		return Description{}, Errorf(CodeInvalid, "ttl %s is shorter than %s can make it: at least %s", ttl, ref, description.TTL).WithField("ttl")
+		return Description{}, Errorf(CodeInvalid, "ttl %s is shorter than %s can make it: at least %s", ttl, ref, description.TTL).WithField("ttl").WithNext("name a longer --ttl, or leave that target out: --target, --scope")
 	}
 	if slices.ContainsFunc(description.Means(), func(s Scope) bool { return !utf8.ValidString(string(s.Resource)) }) {
 		return Description{}, Errorf(CodeInternal, "%s has a name that is not UTF-8: nobody could be shown it, and its digest would be another's", ref)

@@ -32,14 +32,19 @@ type Identity struct {
 	ID    string `json:"id"`    // "postgres:7441…/orders"
 	Shown string `json:"shown"` // "database orders on 10.0.0.5:5432, system 7441…"
 	// Parts are what a target is made of when it is made of several things, separated by blanks: none of them
-	// may be in another environment as well. Each is written as a Place there would be.
+	// may be in another environment as well. Each is written as a Place there would be; one that ends in a star stands
+	// for all that begin so.
 	Parts string `json:"parts,omitempty"`
 }
 
 // meets tells whether two identities are, or have in them, the same thing.
 func (i Identity) meets(o Identity) bool {
 	mine := append(strings.Fields(i.Parts), i.ID)
-	return slices.ContainsFunc(append(strings.Fields(o.Parts), o.ID), func(one string) bool { return one != "" && slices.Contains(mine, one) })
+	return slices.ContainsFunc(append(strings.Fields(o.Parts), o.ID), func(theirs string) bool {
+		return theirs != "" && slices.ContainsFunc(mine, func(one string) bool {
+			return one != "" && (Resource(one).Covers(Resource(theirs)) || Resource(theirs).Covers(Resource(one)))
+		})
+	})
 }
 
 // Description says what exactly would be issued. All of it is digested but Facts, which may change
@@ -78,6 +83,20 @@ func (d Description) Means() []Scope {
 		return d.Scopes
 	}
 	return Normalize(slices.Concat(d.Scopes, gives))
+}
+
+// because says which walls give actions that the scopes do not have, as the end of a sentence; empty if none.
+func (d Description) because(actions Actions) string {
+	var walls []string
+	for _, wall := range d.Walls {
+		if beyond := AllActions(wall.Gives) &^ AllActions(d.Scopes); beyond&actions != 0 {
+			walls = append(walls, wall.Stops+": "+wall.How)
+		}
+	}
+	if len(walls) == 0 {
+		return ""
+	}
+	return ", which nothing else stops (" + strings.Join(walls, "; ") + ")"
 }
 
 func (d Description) gives() (gives []Scope) {

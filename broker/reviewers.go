@@ -39,7 +39,7 @@ func (c *Configuration) settle(request *Request) error {
 				request.need(name, n)
 				request.Decision.Reasons = append(request.Decision.Reasons, Reason{
 					Where: environment.Where, Rule: name, Outcome: Escalate,
-					Text: plural(n, "human") + " must approve " + and(environment.wanting(actions, n).Names()) + " in " + name,
+					Text: plural(n, "human") + " must approve " + and(environment.wanting(actions, n).Names()) + " in " + name + item.Description.because(environment.wanting(actions, n)),
 				})
 			}
 		}

@@ -96,6 +96,7 @@ that is large enough shows one.`,
 	root.SetFlagErrorFunc(wrongFlag)
 	root.AddCommand(a.enrollCommand(), a.tasksCommand(), a.requestCommand(), a.requestsCommand(), a.waitCommand(),
 		a.execCommand(), a.leasesCommand(), a.releaseCommand(), a.credentialCommand(), a.doctorCommand(), a.versionCommand())
+	a.completes(root)
 	return root
 }
 

@@ -27,7 +27,7 @@ type ask struct {
 // flags declares the ask's flags.
 func (q *ask) flags(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&q.task, "task", "", "the task, as `hourkey tasks` lists it (HOURKEY_TASK)")
+	flags.StringVar(&q.task, "task", "", "the task, as \"hourkey tasks\" lists it (HOURKEY_TASK)")
 	flags.StringArrayVar(&q.environments, "environment", nil, "where; repeat for a request that reaches several (HOURKEY_ENVIRONMENT)")
 	flags.StringArrayVar(&q.scopes, "scope", nil, "target:resource:actions; repeat for more; without it, what the task gives")
 	flags.DurationVar(&q.ttl, "ttl", 0, "how long, like 15m; without it, what the task says")
@@ -75,6 +75,29 @@ func (q *ask) complete(getenv func(string) string) error {
 		return &hintError{err: &usageError{"no environment: expected --environment or HOURKEY_ENVIRONMENT"}, hint: "`hourkey tasks` lists where each task may run"}
 	case q.ttl < 0 || q.ttl%time.Second != 0:
 		return &usageError{"--ttl: expected whole seconds above zero, like 15m"}
+	}
+	return nil
+}
+
+// narrow has an ask without scopes be for one target alone, if the task gives something there: what nobody will use is better
+// not issued, and a session of AWS could not even be ended.
+func (q *ask) narrow(ctx context.Context, client *api.Client, target string) error {
+	if target == "" || q.request != "" || len(q.scopes) > 0 {
+		return nil
+	}
+	tasks, err := client.Tasks(ctx)
+	if err != nil {
+		return err
+	}
+	for _, task := range tasks {
+		if task.Name != q.task {
+			continue
+		}
+		for _, scope := range task.Gives {
+			if targetOf(scope) == target[strings.LastIndexByte(target, '/')+1:] {
+				q.scopes = append(q.scopes, scope)
+			}
+		}
 	}
 	return nil
 }

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,6 +31,32 @@ type credentialAsk struct {
 	ask
 	target string
 	wait   bool
+	plugin bool // what is written will ask for the same again, with nobody there who waits
+}
+
+// repeatable refuses, before a human is asked or an approval is used up, what a plugin could not ask for again. What it names has
+// these scopes.
+func repeatable(scopes []string) error {
+	if slices.ContainsFunc(scopes, needsHuman) {
+		return failf("use `hourkey exec`, which needs no kubeconfig", "what may delete, or gives power, is given once: a plugin would be refused the second time")
+	}
+	return nil
+}
+
+// repeatableRequest is repeatable for a request that was found or made.
+func (a *app) repeatableRequest(ctx context.Context, client *api.Client, request api.Request, made bool) error {
+	var scopes []string
+	for _, item := range request.Items {
+		scopes = append(scopes, item.Scopes...)
+	}
+	err := repeatable(scopes)
+	if err == nil && request.State == api.StatePending {
+		err = failf("use `hourkey exec`, which waits", "a human must approve this: a plugin would ask again for each command")
+	}
+	if err != nil && made && request.State == api.StatePending {
+		return a.withdraw(ctx, client, request, err)
+	}
+	return err
 }
 
 // credentialFlags declares them.
@@ -36,7 +64,7 @@ func (a *app) credentialFlags(cmd *cobra.Command, w *credentialAsk) {
 	w.flags(cmd)
 	w.requestFlag(cmd)
 	a.reviewFlags(cmd)
-	cmd.Flags().StringVar(&w.target, "target", "", "[ENVIRONMENT/]TARGET: only this one's values")
+	cmd.Flags().StringVar(&w.target, "target", "", "[ENVIRONMENT/]TARGET: this one alone")
 	cmd.Flags().BoolVar(&w.wait, "wait", false, "wait until the humans have decided")
 }
 
@@ -57,7 +85,11 @@ func (a *app) credentialEnvCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return a.printCredentials(got.request, chosen, values)
+				if err := a.printCredentials(got.request, chosen, values); err != nil {
+					return err
+				}
+				a.releaseBut(ctx, got, chosen...)
+				return nil
 			})
 		}),
 	}
@@ -82,9 +114,17 @@ func (a *app) credential(ctx context.Context, w *credentialAsk, printed func(tak
 	if err != nil {
 		return err
 	}
-	request, _, err := w.find(ctx, client, true)
+	if err := w.narrow(ctx, client, w.target); err != nil {
+		return err
+	}
+	request, made, err := w.find(ctx, client, !w.plugin) // a plugin's is looked at before it is collected
 	if err != nil {
 		return err
+	}
+	if w.plugin {
+		if err := a.repeatableRequest(ctx, client, request, made); err != nil {
+			return err
+		}
 	}
 	asked := request
 	if request.State == api.StatePending {
@@ -96,7 +136,7 @@ func (a *app) credential(ctx context.Context, w *credentialAsk, printed func(tak
 		request, err = settled(request)
 	}
 	if err != nil {
-		return a.stillWaiting(request, err)
+		return a.stillWaiting(request, waitsElsewhere(request, err))
 	}
 	a.announceOutcome(asked, request)
 	credentials, err := a.collect(ctx, client, request)
@@ -108,6 +148,15 @@ func (a *app) credential(ctx context.Context, w *credentialAsk, printed func(tak
 		return err
 	}
 	return nil
+}
+
+// waitsElsewhere tells what collects a request that waits: whoever asks by its task again, as a plugin does, asks for another one.
+func waitsElsewhere(request api.Request, err error) error {
+	if open, is := errors.AsType[*undecided](err); !is || open.request.State != api.StatePending {
+		return err
+	}
+	return &hintError{err: err, hint: "a human decides; then `hourkey exec --request " + request.ID + " -- COMMAND` collects it, or this command with --request " + request.ID +
+		" in the place of its task: asking by the task again is another request"}
 }
 
 // pick gives the one credential that has these variables: of target, if that is not empty. what is the name of such a
@@ -139,13 +188,12 @@ func holds(c api.Credential, variables []string) bool {
 	return true
 }
 
-// releaseOthers ends what was issued with the one that is printed: nobody will use it.
-func (a *app) releaseOthers(ctx context.Context, got taken, but api.Credential) {
-	for _, c := range got.credentials {
-		if c.Lease != but.Lease {
-			a.release(ctx, got.client, []api.Credential{c})
-		}
-	}
+// releaseBut ends what was issued beside what is printed: nobody will use it.
+func (a *app) releaseBut(ctx context.Context, got taken, printed ...api.Credential) {
+	others := slices.DeleteFunc(slices.Clone(got.credentials), func(c api.Credential) bool {
+		return slices.ContainsFunc(printed, func(p api.Credential) bool { return p.Lease == c.Lease })
+	})
+	a.release(ctx, got.client, others)
 }
 
 // printable refuses leases behind the gateway: their token is of use only to a program that opens
@@ -187,8 +235,11 @@ func (a *app) printCredentials(request api.Request, credentials []api.Credential
 		}
 		printed.Credentials = append(printed.Credentials, open)
 	}
-	if err := a.show(printed, func(out io.Writer) { _, _ = io.WriteString(out, lines) }); err != nil {
+	if err := a.show(printed, func(out io.Writer) { _, _ = io.WriteString(out, unsets(a.stale(values, values))+lines) }); err != nil {
 		return err
+	}
+	if !values[kubeToken].IsZero() {
+		a.say("kubectl reads none of these variables: `hourkey credential kubectl --kubeconfig FILE` makes a file for it")
 	}
 	for _, c := range credentials {
 		a.say("lease %s for %s in %s ends at %s, or with `hourkey release %s`", c.Lease, c.Target, c.Environment, clock(c.Expires), c.Lease)

@@ -28,13 +28,15 @@ func (a *app) credentialAWSCommand() *cobra.Command {
 credentials provider asks for it: on 127.0.0.1, to who brings the password that is printed, until the lease ends or ^C.
 
 Each run of credential_process is a lease of its own, which lives until its end: AWS can end none singly. A request can
-be named only once. Where exec can start the command, it is the better way.`,
+be named only once. What waits for a human fails, and says what collects it. Where exec can start the command, it is the
+better way.`,
 		Example: `  # ~/.aws/config
   [profile staging]
   credential_process = hourkey credential aws --task TASK --environment staging
 
-  # for programs that are started elsewhere
-  hourkey credential aws --serve --request REQUEST`,
+  # for programs that are started elsewhere: this stays in the foreground, and they get what it prints
+  (umask 077; hourkey credential aws --serve --request REQUEST >endpoint)
+  . ./endpoint; PROGRAM        # in another shell`,
 		Args: none,
 		RunE: a.does(func(ctx context.Context, _ []string) error {
 			return a.credential(ctx, &w, func(got taken) error {
@@ -42,7 +44,7 @@ be named only once. Where exec can start the command, it is the better way.`,
 				if err != nil {
 					return err
 				}
-				a.releaseOthers(ctx, got, chosen)
+				a.releaseBut(ctx, got, chosen)
 				if serve {
 					return a.serveAWS(ctx, got.client, chosen)
 				}
@@ -52,7 +54,7 @@ be named only once. Where exec can start the command, it is the better way.`,
 	}
 	a.credentialFlags(cmd, &w)
 	cmd.Flags().BoolVar(&serve, "serve", false, "serve it on loopback, and print what programs find it by")
-	return cmd
+	return a.withOutput(cmd)
 }
 
 // processCredential is what credential_process prints, version 1 (AWS SDKs and Tools Reference Guide, "Process credential provider").

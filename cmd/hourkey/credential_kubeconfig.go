@@ -4,10 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
+	"github.com/hourkey/hourkey/cmd/hourkey/scratch"
 	"github.com/hourkey/hourkey/web/api"
 )
 
@@ -84,15 +85,16 @@ func kubeconfig(values map[string]api.Secret, user kubeUser) ([]byte, error) {
 	cluster.Cluster.Server, cluster.Cluster.CA = server, []byte(values[kubeCA].Reveal())
 	context := kubeContext{Name: name}
 	context.Context.Cluster, context.Context.User, context.Context.Namespace = name, name, values[kubeNamespace].Reveal()
-	return json.MarshalIndent(kubeFile{
+	text, err := json.MarshalIndent(kubeFile{
 		APIVersion: "v1", Kind: "Config", Current: name,
 		Clusters: []kubeCluster{cluster}, Users: []kubeEntry{{name, user}}, Contexts: []kubeContext{context},
 	}, "", "  ")
+	return append(text, '\n'), err
 }
 
 // kubeconfigFor writes, where values lead to a cluster, the file that kubectl and its like read, and names it among them: none of
 // them takes a token from a variable. The file is for exec's child alone, in a folder of its own that remove takes away.
-func kubeconfigFor(values map[string]api.Secret) (remove func() error, err error) {
+func kubeconfigFor(values map[string]api.Secret, now time.Time) (remove func() error, err error) {
 	if values[kubeHost].IsZero() || values[kubeToken].IsZero() {
 		return func() error { return nil }, nil
 	}
@@ -103,14 +105,14 @@ func kubeconfigFor(values map[string]api.Secret) (remove func() error, err error
 	if err != nil {
 		return nil, err
 	}
-	folder, err := os.MkdirTemp("", "hourkey-exec-") // mode 0700
+	folder, err := scratch.New(now)
 	if err != nil {
-		return nil, fmt.Errorf("making a folder for the kubeconfig: %w", err)
+		return nil, err
 	}
-	path := filepath.Join(folder, "kubeconfig")
+	path := filepath.Join(folder.Path, "kubeconfig")
 	if err := writeNew(path, text); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(folder))
+		return nil, errors.Join(err, folder.Remove())
 	}
 	values[kubeconfigPath] = api.NewSecret(path)
-	return func() error { return os.RemoveAll(folder) }, nil
+	return folder.Remove, nil
 }

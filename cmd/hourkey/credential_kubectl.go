@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"slices"
@@ -28,13 +29,18 @@ certificate, and no token.
 
 kubectl runs the plugin each time. With --task each run is a request and a lease of its own, which lives until its end; with
 --request each run ends the lease of the one before, and only for ten minutes from the decision. What may delete is given
-once. Where exec can start the command, it is the better way.`,
+once, and what waits for a human fails and says what collects it. Where exec can start the command, it is the better way.`,
 		Example: `  hourkey credential kubectl --kubeconfig staging.yaml --task TASK --environment staging
   KUBECONFIG=staging.yaml kubectl get pods`,
 		Args: none,
 		RunE: a.does(func(ctx context.Context, _ []string) error {
 			if err := checkNewFile(file); err != nil { // before anything is issued
 				return err
+			}
+			if w.plugin = file != ""; w.plugin {
+				if err := repeatable(w.scopes); err != nil {
+					return err
+				}
 			}
 			return a.credential(ctx, &w, func(got taken) error {
 				chosen, err := pick(got.credentials, w.target, "Kubernetes credential", kubeHost, kubeToken)
@@ -44,14 +50,14 @@ once. Where exec can start the command, it is the better way.`,
 				if file != "" {
 					return a.writeKubeconfig(ctx, file, &w, got, chosen)
 				}
-				a.releaseOthers(ctx, got, chosen)
+				a.releaseBut(ctx, got, chosen)
 				return a.printKubectl(chosen)
 			})
 		}),
 	}
 	a.credentialFlags(cmd, &w)
 	cmd.Flags().StringVar(&file, "kubeconfig", "", "a new file for a kubeconfig that runs this command")
-	return cmd
+	return a.withOutput(cmd)
 }
 
 // execCredential is what a plugin answers (Kubernetes, "client-go credential plugins", client.authentication.k8s.io/v1).
@@ -75,9 +81,6 @@ func (a *app) printKubectl(c api.Credential) error {
 
 // writeKubeconfig writes a kubeconfig whose user is this command. The lease showed where the cluster is, and ends.
 func (a *app) writeKubeconfig(ctx context.Context, file string, w *credentialAsk, got taken, c api.Credential) error {
-	if slices.ContainsFunc(c.Scopes, needsHuman) {
-		return failf("use `hourkey exec`, which needs no kubeconfig", "what may delete, or gives power, is given once: a plugin would be refused the second time")
-	}
 	program, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("finding this program: %w", err)
@@ -96,7 +99,7 @@ func (a *app) writeKubeconfig(ctx context.Context, file string, w *credentialAsk
 	if w.request != "" {
 		a.say("request %s can be collected until %s", w.request, clock(got.request.Deadline))
 	}
-	return nil
+	return a.show(map[string]string{"kubeconfig": file}, func(io.Writer) {})
 }
 
 // pluginArgs are the arguments by which the plugin asks for the same again.

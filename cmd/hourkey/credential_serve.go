@@ -69,7 +69,15 @@ func (a *app) announceEndpoint(c api.Credential, address string, password api.Se
 	if err != nil {
 		return err
 	}
-	if _, err := io.WriteString(a.stdout, lines); err != nil {
+	variables := map[string]string{}
+	for name, value := range values {
+		variables[name] = value.Reveal()
+	}
+	printed := struct {
+		Variables map[string]string `json:"variables"`
+		Unset     []string          `json:"unset"`
+	}{variables, a.stale(c.Values, values)}
+	if err := a.show(printed, func(out io.Writer) { _, _ = io.WriteString(out, unsets(printed.Unset)+lines) }); err != nil {
 		return err
 	}
 	a.say("serving the credential for %s in %s until %s, or ^C", c.Target, c.Environment, clock(c.Expires))

@@ -3,9 +3,11 @@ package main
 import (
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,7 +36,7 @@ func askEndpoint(t *testing.T, change func(*http.Request), method, url, password
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)
-	if err != nil || answer.Header.Get("Cache-Control") != "no-store" {
+	if err != nil || answer.Header.Get("Cache-Control") != "no-store" || answer.Header.Get("Access-Control-Allow-Origin") != "" {
 		t.Errorf("%v, %v", err, answer.Header)
 	}
 	return answer.StatusCode, string(text)
@@ -78,6 +80,12 @@ func TestServedCredentialIsForWhoHasThePasswordAlone(t *testing.T) {
 		"as a bearer token": {"GET", url, "Bearer " + password, nil, http.StatusForbidden},
 		"DNS rebinding":     {"GET", url, password, func(r *http.Request) { r.Host = "attacker.example" }, http.StatusForbidden},
 		"another port":      {"GET", url, password, func(r *http.Request) { r.Host = "127.0.0.1:1" }, http.StatusForbidden},
+		"by its name":       {"GET", url, password, func(r *http.Request) { r.Host = strings.Replace(r.URL.Host, "127.0.0.1", "localhost", 1) }, http.StatusForbidden},
+		"a page's preflight": {"OPTIONS", url, password, func(r *http.Request) {
+			r.Header.Set("Origin", "https://attacker.example")
+			r.Header.Set("Access-Control-Request-Headers", "authorization")
+		}, http.StatusNotFound},
+		"HEAD":              {"HEAD", url, password, nil, http.StatusNotFound},
 		"POST":              {"POST", url, password, nil, http.StatusNotFound},
 		"another path":      {"GET", url + "role", password, nil, http.StatusNotFound},
 		"a query":           {"GET", url + "?a=b", password, nil, http.StatusNotFound},
@@ -161,7 +169,7 @@ func TestClusterWithoutTLSIsRefused(t *testing.T) {
 	for _, server := range []string{"http://10.0.0.1:6443", "HTTPS://10.0.0.1", "10.0.0.1:6443", " https://10.0.0.1"} {
 		values := kubernetesValues()
 		values[kubeHost] = api.NewSecret(server)
-		if remove, err := kubeconfigFor(values); err == nil || remove != nil || !values[kubeconfigPath].IsZero() {
+		if remove, err := kubeconfigFor(values, time.Now()); err == nil || remove != nil || !values[kubeconfigPath].IsZero() {
 			t.Errorf("%s: %v", server, err)
 		}
 	}
@@ -170,7 +178,7 @@ func TestClusterWithoutTLSIsRefused(t *testing.T) {
 func TestKubeconfigOfExec(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	values := kubernetesValues()
-	remove, err := kubeconfigFor(values)
+	remove, err := kubeconfigFor(values, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,31 +199,60 @@ func TestKubeconfigOfExec(t *testing.T) {
 	for _, missing := range []string{kubeHost, kubeToken} {
 		values := kubernetesValues()
 		delete(values, missing)
-		if _, err := kubeconfigFor(values); err != nil || !values[kubeconfigPath].IsZero() {
+		if _, err := kubeconfigFor(values, time.Now()); err != nil || !values[kubeconfigPath].IsZero() {
 			t.Errorf("without %s: %v", missing, err)
 		}
 	}
 	values[kubeconfigPath] = api.NewSecret("/tmp/theirs")
-	if _, err := kubeconfigFor(values); err == nil {
+	if _, err := kubeconfigFor(values, time.Now()); err == nil {
 		t.Error("a credential's own KUBECONFIG is used")
 	}
 }
 
-// The mistake: a profile or a file of another environment goes before the lease, and production is written to.
+// The mistake: a profile, a service or a file of another environment goes before the lease, and production is written to.
 func TestVariablesThatLeadPastTheLeaseAreTakenOut(t *testing.T) {
-	aws, kube, both := map[string]api.Secret{awsKeyID: api.NewSecret("k")}, kubernetesValues(), kubernetesValues()
-	both[awsKeyID] = api.NewSecret("k")
-	for name, want := range map[string][3]bool{ // aws, kubernetes, both
-		"AWS_PROFILE": {true, false, true}, "AWS_SESSION_TOKEN": {true, false, true}, "AWS_ENDPOINT_URL_S3": {true, false, true},
-		"AWS_ROLE_ARN": {true, false, true}, "AWS_PAGER": {}, "AWS_CA_BUNDLE": {}, "PATH": {}, "aws_profile": {},
-		"KUBECONFIG": {false, true, true}, "KUBE_INSECURE": {false, true, true}, "KUBE_EDITOR": {},
+	leases := map[string]map[string]api.Secret{"kubernetes": kubernetesValues()}
+	for of, name := range map[string]string{"aws": awsKeyID, "vault": "VAULT_TOKEN", "postgres": "PGPASSWORD"} {
+		leases[of] = map[string]api.Secret{name: api.NewSecret("k")}
+	}
+	for of, names := range map[string]string{
+		"aws": "AWS_PROFILE AWS_DEFAULT_PROFILE AWS_SESSION_TOKEN AWS_SECURITY_TOKEN AWS_ROLE_ARN AWS_WEB_IDENTITY_TOKEN_FILE AWS_CONFIG_FILE AWS_SHARED_CREDENTIALS_FILE AWS_ENDPOINT_URL " +
+			"AWS_ENDPOINT_URL_S3 AWS_S3_ENDPOINT AWS_CONTAINER_CREDENTIALS_RELATIVE_URI AWS_CONTAINER_CREDENTIALS_FULL_URI AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE " +
+			"AWS_EC2_METADATA_SERVICE_ENDPOINT AWS_ACCESS_KEY AWS_SECRET_KEY AWS_ACCOUNT_ID",
+		"kubernetes": "KUBECONFIG KUBE_CONFIG_PATH KUBE_CTX KUBE_INSECURE KUBE_PROXY_URL KUBE_TLS_SERVER_NAME KUBERNETES_SERVICE_HOST KUBERNETES_SERVICE_PORT KUBERNETES_MASTER HELM_KUBECONTEXT " +
+			"HELM_KUBETOKEN HELM_NAMESPACE K8S_AUTH_KUBECONFIG",
+		"vault":    "VAULT_ADDR VAULT_AGENT_ADDR VAULT_NAMESPACE VAULT_SKIP_VERIFY VAULT_CLIENT_CERT VAULT_CLIENT_KEY VAULT_PROXY_ADDR VAULT_HTTP_PROXY VAULT_CONFIG_PATH",
+		"postgres": "PGSERVICE PGSERVICEFILE PGHOSTADDR PGPASSFILE PGSSLCERT PGSSLKEY PGOPTIONS",
+		"nobody":   "AWS_PAGER AWS_CA_BUNDLE AWS_REGION KUBE_EDITOR HELM_PLUGINS VAULT_CACERT PGHOST PATH aws_profile",
 	} {
-		if got := [3]bool{misleads(name, aws), misleads(name, kube), misleads(name, both)}; got != want {
-			t.Errorf("%s: %v, want %v", name, got, want)
+		for name := range strings.FieldsSeq(names) {
+			for lease, values := range leases {
+				if misleads(name, values) != (lease == of) {
+					t.Errorf("%s is of %s, and beside a lease of %s it is taken out: %t", name, of, lease, misleads(name, values))
+				}
+			}
 		}
-		if misleads(name, map[string]api.Secret{"PGUSER": api.NewSecret("u")}) {
-			t.Errorf("%s is taken out beside a database's lease", name)
-		}
+	}
+}
+
+// The attack: what is left when a variable is gone is a file in the home, or the machine's own role.
+func TestToolsDoNotFallBackToTheHome(t *testing.T) {
+	aws := map[string]api.Secret{awsKeyID: api.NewSecret("k")}
+	shut(aws)
+	if aws["AWS_CONFIG_FILE"].Reveal() != os.DevNull || aws["AWS_SHARED_CREDENTIALS_FILE"].Reveal() != os.DevNull || aws["AWS_EC2_METADATA_DISABLED"].Reveal() != "true" || len(aws) != 4 {
+		t.Errorf("AWS: %v", slices.Collect(maps.Keys(aws)))
+	}
+	placeless := map[string]api.Secret{kubeToken: api.NewSecret("t")}
+	shut(placeless)
+	ours := map[string]api.Secret{kubeToken: api.NewSecret("t"), kubeconfigPath: api.NewSecret("/tmp/ours")}
+	shut(ours)
+	if placeless[kubeconfigPath].Reveal() != os.DevNull || ours[kubeconfigPath].Reveal() != "/tmp/ours" {
+		t.Errorf("Kubernetes: %q, %q", placeless[kubeconfigPath].Reveal(), ours[kubeconfigPath].Reveal())
+	}
+	database := map[string]api.Secret{"PGPASSWORD": api.NewSecret("p")}
+	shut(database)
+	if len(database) != 1 {
+		t.Errorf("PostgreSQL: %d variables", len(database))
 	}
 }
 
@@ -233,6 +270,40 @@ func TestProvidersAreReachedPastTheForwarder(t *testing.T) {
 		if diff := cmp.Diff(step.want, directHosts(step.values)); diff != "" {
 			t.Error(diff)
 		}
+	}
+}
+
+// The attack: a cluster whose address holds a second host, so that a gateway's lease goes around the forwarder.
+func TestAddressIsOneHost(t *testing.T) {
+	for _, address := range []string{"https://10.0.0.1,backboard.railway.com", "https://*", "https://a b", "https://", "https://a%2cb", "nothing"} {
+		if got := directHosts(map[string]api.Secret{kubeHost: api.NewSecret(address)}); len(got) > 0 {
+			t.Errorf("%s: %v", address, got)
+		}
+	}
+	if got := directHosts(map[string]api.Secret{kubeHost: api.NewSecret("https://[fd00::1]:6443")}); !slices.Equal(got, []string{"fd00::1"}) {
+		t.Error(got)
+	}
+}
+
+func TestServedCredentialAsJSON(t *testing.T) {
+	_, environ := enrolled(t)
+	environ = append(environ, "AWS_PROFILE=production", "AWS_SECRET_ACCESS_KEY=old")
+	command, said := running(t, environ, "credential", "aws", "--serve", "--environment", "cloud", "-o", "json")
+	said.await(t, "serving the credential for files in cloud until")
+	text, _, _ := strings.Cut(said.String(), "hourkey: ")
+	var got struct {
+		Variables map[string]string
+		Unset     []string
+	}
+	if err := json.Unmarshal([]byte(text), &got); err != nil || got.Variables[awsPassword] == "" || !slices.Contains(got.Unset, "AWS_PROFILE") || !slices.Contains(got.Unset, awsKey) {
+		t.Errorf("%q, %v", text, err)
+	}
+	if _, holds := got.Variables[awsKey]; holds {
+		t.Error("the key itself is printed")
+	}
+	send(t, command, unix.SIGTERM)
+	if code := ends(t, command); code != exitDone {
+		t.Errorf("exit code %d", code)
 	}
 }
 

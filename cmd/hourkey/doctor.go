@@ -31,6 +31,9 @@ Exit codes: 0 nothing found, 1 error, 2 usage, 5 something found.`,
 	return a.withOutput(cmd)
 }
 
+// podAccount is where Kubernetes keeps the token of a pod's service account.
+const podAccount = "/var/run/secrets/kubernetes.io/serviceaccount"
+
 func (a *app) doctor(tree string) error {
 	if tree == "" {
 		here, err := os.Getwd()
@@ -43,7 +46,7 @@ func (a *app) doctor(tree string) error {
 	if err != nil {
 		return failf("name the folder by its whole path", "finding the tree: %w", err)
 	}
-	report, err := doctor.Examine(doctor.Machine{Home: a.getenv("HOME"), Tree: tree, Environ: a.environ, Now: a.now})
+	report, err := doctor.Examine(doctor.Machine{Home: a.getenv("HOME"), Tree: tree, Environ: a.environ, Pod: podAccount, Now: a.now})
 	if err != nil {
 		return failf("`hourkey doctor --tree DIR`, with HOME set", "%w", err)
 	}

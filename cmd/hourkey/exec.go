@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -23,14 +25,16 @@ func (a *app) execCommand() *cobra.Command {
 	var q ask
 	var target string
 	cmd := &cobra.Command{
-		Use:   "exec [--request REQUEST | --task TASK --environment ENVIRONMENT] -- COMMAND [ARGUMENT]...",
+		Use:                   "exec [--request REQUEST | --task TASK --environment ENVIRONMENT] [FLAG]... -- COMMAND [ARGUMENT]...",
+		DisableFlagsInUseLine: true, // what follows the command is the command's
+
 		Short: "Run a command with credentials in its environment, and release them when it ends",
 		Long: `Run a command with credentials in its environment. When a human has to decide, exec prints where and
 waits. At the end every lease is released, whatever the command's status.
 
 The command gets the credentials' variables and nothing else of ours; its input and output are untouched.
-For a Kubernetes target it gets KUBECONFIG as well, a private file that is gone when the command ends. Variables
-that lead elsewhere, like AWS_PROFILE beside keys for AWS, are taken out.
+For a Kubernetes target it gets KUBECONFIG as well, a private file that is gone when the command ends. What leads
+elsewhere, like AWS_PROFILE and ~/.aws beside keys for AWS, is taken out. With --target only that target is asked for.
 For targets behind the gateway exec runs a forwarder on 127.0.0.1 while the command runs: the command gets a
 base URL and HTTPS_PROXY, files that name the gateway's authority, and no token. Other https hosts than those
 of its targets are then refused. docs/exec.md says what that means for which tool.
@@ -55,7 +59,7 @@ later with --request. Signals that arrive while the command runs are passed on t
 	q.flags(cmd)
 	q.requestFlag(cmd)
 	a.reviewFlags(cmd)
-	cmd.Flags().StringVar(&target, "target", "", "[ENVIRONMENT/]TARGET: only this one's values")
+	cmd.Flags().StringVar(&target, "target", "", "[ENVIRONMENT/]TARGET: this one alone")
 	return cmd
 }
 
@@ -80,6 +84,9 @@ func (a *app) exec(ctx context.Context, q *ask, target string, args []string) er
 	signals := listen(ctx, append(forwarded(), unix.SIGPIPE))
 	defer signals.close()
 
+	if err := q.narrow(signals.ctx, client, target); err != nil {
+		return err
+	}
 	request, err := a.obtain(signals.ctx, client, q)
 	if err != nil {
 		return err
@@ -98,14 +105,15 @@ func (a *app) exec(ctx context.Context, q *ask, target string, args []string) er
 		return err
 	}
 	defer stop() // before the release: a tunnel that breaks off says less than one that was closed
-	remove, err := kubeconfigFor(values)
+	remove, err := kubeconfigFor(values, a.now())
 	if err != nil {
 		return err
 	}
 	defer a.tidy(remove)
+	shut(values)
 	command := &exec.Cmd{Path: path, Args: args, Env: childEnviron(a.environ, values), Stdin: a.stdin, Stdout: a.stdout, Stderr: os.Stderr}
 	if err := a.runChild(ctx, signals, command, chosen); err != nil {
-		a.hintMore(err, request, credentials)
+		a.hintMore(err, request, chosen)
 		return err
 	}
 	return nil
@@ -116,7 +124,7 @@ func (a *app) exec(ctx context.Context, q *ask, target string, args []string) er
 func (a *app) forward(client *api.Client, origin string, credentials []api.Credential, values map[string]api.Secret) (stop func(), err error) {
 	config := forward.Config{
 		Open: client.OpenTunnel, Getenv: a.getenv, Say: func(line string) { a.say("warning: %s", line) },
-		Direct: append(directHosts(values), hostOf(origin)), // a hourkey inside the command has its own way to the broker
+		Now: a.now, Direct: append(directHosts(values), hostOf(origin)), // a hourkey inside the command has its own way to the broker
 	}
 	for _, c := range credentials {
 		if c.Gateway != nil {
@@ -239,14 +247,21 @@ func (a *app) hintMore(err error, request api.Request, credentials []api.Credent
 	a.say("hint: this lease covers %s; ask for more with `%s --scope TARGET:RESOURCE:ACTIONS --wait` (`hourkey tasks` lists what may be asked)", covers(credentials), more)
 }
 
+// leasedNames tells a child which of its variables are of leases, by their names alone: doctor reads it.
+const leasedNames = "HOURKEY_LEASED"
+
 // childEnviron is our environment with the credentials' values in it, without what would lead past them. Of our own
 // variables only the five that a hourkey inside the command needs stay: the others could be a broker's settings, and secret.
 func childEnviron(parent []string, values map[string]api.Secret) []string {
 	kept := map[string]bool{"HOURKEY_TASK": true, "HOURKEY_ENVIRONMENT": true, "HOURKEY_URL": true, "HOURKEY_CA": true, "HOURKEY_QR": true}
+	leased := slices.Collect(maps.Keys(values))
 	var environ []string
 	for _, entry := range parent {
-		name, _, _ := strings.Cut(entry, "=")
+		name, value, _ := strings.Cut(entry, "=")
 		_, replaced := values[name]
+		if name == leasedNames { // of a hourkey around us, whose variables are here too
+			leased = append(leased, strings.Fields(value)...)
+		}
 		if replaced || misleads(name, values) || strings.HasPrefix(name, "HOURKEY_") && !kept[name] {
 			continue
 		}
@@ -255,5 +270,5 @@ func childEnviron(parent []string, values map[string]api.Secret) []string {
 	for name, value := range values {
 		environ = append(environ, name+"="+value.Reveal())
 	}
-	return environ
+	return append(environ, leasedNames+"="+strings.Join(distinct(leased), " "))
 }

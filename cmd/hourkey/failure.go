@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"syscall"
@@ -176,6 +177,9 @@ func hintOf(err error) string {
 	}
 	if problem, found := api.AsProblem(err); found {
 		return problem.Next
+	}
+	if call, found := errors.AsType[*net.OpError](err); found && call.Op == "dial" {
+		return "see that the broker runs, and that this machine reaches it; without it nothing is issued, and what was issued ends in its time"
 	}
 	return ""
 }

@@ -26,7 +26,8 @@ import (
 // same variables; a scope with delete waits for a human; the task "forbidden" is denied; environment
 // "short" has leases that live for seconds. In "gateway" there is a target behind the gateway alone, in
 // "mixed" one of each kind, and "gateways" has two with the same host. "cloud" has a database, an AWS and a Kubernetes target,
-// "clouds" and "clusters" have two of one kind, and "all" has a gateway's beside them.
+// "clouds" and "clusters" have two of one kind, and "all" has a gateway's beside them. Task "native" gives what is in "cloud", and only the
+// targets that are asked for. "service" has a jwt target, "vaults" one of Vault, "hostile" one of a broker that was taken over; in "guarded" everything waits for a human.
 type fakeBroker struct {
 	*httptest.Server
 	code    string
@@ -198,7 +199,10 @@ func (f *fakeBroker) tasks(*http.Request) (any, *api.Problem) {
 	return api.TaskList{Tasks: []api.Task{{
 		Name: "fix", Summary: "Repair wrong rows", Environments: []string{"staging"}, TTLSeconds: 1800,
 		Gives: []string{"orders-db:public.orders:read,write"}, WithApproval: []string{"orders-db:public.orders:delete"},
-	}}}, nil
+	}, {
+		Name: "native", Summary: "Work on files and the cluster", Environments: []string{"cloud"}, TTLSeconds: 1800,
+		Gives: []string{"orders-db:public.orders:read", "files:s3/bucket/*:read", "cluster:pods/*:read", "cluster:configmaps/*:read,write"},
+	}, {Name: "$(touch pwned)"}}}, nil
 }
 
 func (f *fakeBroker) submit(r *http.Request) (any, *api.Problem) {
@@ -240,6 +244,7 @@ func (f *fakeBroker) decide(ask api.RequestCreate) *api.Request {
 	others := map[string][]string{
 		"twice": {"orders-db", "stock-db"}, "gateway": {"railway"}, "mixed": {"orders-db", "railway"}, "gateways": {"railway", "railway-2"},
 		"cloud": {"orders-db", "files", "cluster"}, "clouds": {"files", "files-2"}, "clusters": {"cluster", "cluster-2"}, "all": {"cluster", "files", "railway"},
+		"service": {"api"}, "vaults": {"app-secrets"}, "hostile": {"hostile"}, "placeless": {"cluster-without-a-place"}, "guarded": {"cluster"},
 	}
 	for _, environment := range ask.Environments {
 		targets, special := others[environment]
@@ -247,6 +252,9 @@ func (f *fakeBroker) decide(ask api.RequestCreate) *api.Request {
 			targets = []string{"orders-db"}
 		}
 		for _, target := range targets {
+			if ask.Task == "native" && !slices.ContainsFunc(scopes, func(scope string) bool { return targetOf(scope) == target }) {
+				continue
+			}
 			item := api.Item{Environment: environment, Target: target, Asked: scopes, Scopes: scopes, TTLSeconds: ttl}
 			if target != "orders-db" {
 				item.Scopes = slices.DeleteFunc(slices.Clone(scopes), func(scope string) bool { return !strings.HasPrefix(scope, target+":") })
@@ -257,7 +265,7 @@ func (f *fakeBroker) decide(ask api.RequestCreate) *api.Request {
 			request.Items = append(request.Items, item)
 		}
 	}
-	if strings.Contains(strings.Join(scopes, " "), "delete") {
+	if strings.Contains(strings.Join(scopes, " "), "delete") || ask.Environments[0] == "guarded" {
 		request.State, request.Outcome, request.Deadline = api.StatePending, "escalate", now.Add(time.Hour)
 		request.Reasons = []api.Reason{{Where: "policies/tasks/fix.yaml:6", Rule: "fix", Outcome: "escalate", Text: "delete wants a human"}}
 		request.Needs = []api.Need{{Environment: ask.Environments[0], Humans: 1}}
@@ -407,6 +415,14 @@ func (f *fakeBroker) values(lease *api.Lease) map[string]string {
 			"AWS_ACCESS_KEY_ID": "ASIA-" + lease.ID, "AWS_SECRET_ACCESS_KEY": f.secret("key"), "AWS_SESSION_TOKEN": f.secret("session"),
 			"AWS_CREDENTIAL_EXPIRATION": lease.Expires.Format(time.RFC3339), "AWS_REGION": "eu-central-1", "AWS_DEFAULT_REGION": "eu-central-1",
 		}
+	case lease.Target == "api":
+		return map[string]string{"HOURKEY_TOKEN_API": f.secret("jwt")}
+	case lease.Target == "app-secrets":
+		return map[string]string{"VAULT_ADDR": "https://vault.example:8200", "VAULT_TOKEN": f.secret("vault")}
+	case lease.Target == "hostile":
+		return map[string]string{"PGPASSWORD": f.secret("password"), "AWS_CONFIG_FILE": "/tmp/theirs"}
+	case lease.Target == "cluster-without-a-place":
+		return map[string]string{"KUBE_TOKEN": f.secret("kube"), "KUBE_NAMESPACE": "shop"}
 	case strings.HasPrefix(lease.Target, "cluster"):
 		return map[string]string{
 			"KUBE_HOST": "https://10.0.0.1:6443", "KUBE_TOKEN": f.secret("kube"), "KUBE_NAMESPACE": "shop", "KUBE_CLUSTER_CA_CERT_DATA": "-----BEGIN\n\"it\": 's\n",

@@ -73,7 +73,7 @@ func TestMergeOfGatewayLeases(t *testing.T) {
 func TestCredentialThatSetsTheProxyIsRefused(t *testing.T) {
 	fake := newFakeBroker()
 	defer fake.Close()
-	a := &app{stderr: io.Discard, environ: os.Environ()}
+	a := &app{now: time.Now, stderr: io.Discard, environ: os.Environ()}
 	credential := api.Credential{Environment: "staging", Target: "railway"}
 	lease := fake.gateway.Issue(nil)
 	credential.Gateway = &lease

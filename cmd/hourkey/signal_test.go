@@ -389,3 +389,45 @@ func BenchmarkVersion(b *testing.B) {
 		})
 	}
 }
+
+// The kubeconfig with a token goes however the command or hourkey ends; what a killed hourkey left goes with the next run.
+func TestKubeconfigDoesNotOutliveTheCommand(t *testing.T) {
+	_, environ := enrolled(t)
+	folder := t.TempDir()
+	environ = append(environ, "TMPDIR="+folder, "HOURKEY_ENVIRONMENT=cloud")
+	left := func() []string {
+		found, err := filepath.Glob(filepath.Join(folder, "hourkey-exec-*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	run := func() (*exec.Cmd, *output) {
+		command, said := running(t, environ, "exec", "--target", "cluster", "--", "sh", "-c", "test -s $KUBECONFIG && echo ready; while :; do sleep 0.02; done")
+		said.await(t, "ready")
+		return command, said
+	}
+	for _, one := range []syscall.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT} {
+		command, said := run()
+		send(t, command, one)
+		if code := ends(t, command); code != exitSignal+int(one) || len(left()) > 0 {
+			t.Errorf("%v: exit code %d, left %v, %s", one, code, left(), said)
+		}
+	}
+	command, _ := run()
+	send(t, command, unix.SIGKILL)
+	_ = command.Wait()
+	if err := unix.Kill(-command.Process.Pid, unix.SIGKILL); err != nil { // its child, which is in the same group
+		t.Error(err)
+	}
+	if len(left()) != 1 {
+		t.Fatalf("left %v", left())
+	}
+	old := time.Now().Add(-2 * time.Minute)
+	if err := os.Chtimes(left()[0], old, old); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := hourkey(environ, "exec", "--target", "cluster", "--", "true").CombinedOutput(); err != nil || len(left()) > 0 {
+		t.Errorf("left %v, %v, %s", left(), err, text)
+	}
+}

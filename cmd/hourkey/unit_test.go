@@ -3,6 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
+	"net"
 	"os/exec"
 	"slices"
 	"strings"
@@ -73,10 +76,10 @@ func TestVariableNameWithShellInItIsRefused(t *testing.T) {
 }
 
 func TestChildEnviron(t *testing.T) {
-	parent := []string{"PATH=/bin", "PGUSER=old", "HOURKEY_TASK=t", "HOURKEY_DATABASE_KEY=secret", "HOURKEY_URL=u", "EMPTY="}
+	parent := []string{"PATH=/bin", "PGUSER=old", "HOURKEY_TASK=t", "HOURKEY_DATABASE_KEY=secret", "HOURKEY_URL=u", "EMPTY=", "HOURKEY_LEASED=VAULT_TOKEN PGUSER"}
 	got := childEnviron(parent, map[string]api.Secret{"PGUSER": api.NewSecret("new")})
 	slices.Sort(got)
-	if diff := cmp.Diff([]string{"EMPTY=", "HOURKEY_TASK=t", "HOURKEY_URL=u", "PATH=/bin", "PGUSER=new"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"EMPTY=", "HOURKEY_LEASED=PGUSER VAULT_TOKEN", "HOURKEY_TASK=t", "HOURKEY_URL=u", "PATH=/bin", "PGUSER=new"}, got); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -159,5 +162,15 @@ func TestExitCodes(t *testing.T) {
 		if got := exitCode(&undecided{api.Request{State: state}}); got != want {
 			t.Errorf("%s exits %d, want %d", state, got, want)
 		}
+	}
+}
+
+func TestBrokerThatIsDownHasANextStep(t *testing.T) {
+	down := fmt.Errorf("cannot reach the broker: %w", &net.OpError{Op: "dial", Err: errors.New("connection refused")})
+	if hint := hintOf(down); !strings.Contains(hint, "see that the broker runs") {
+		t.Error(hint)
+	}
+	if hint := hintOf(&net.OpError{Op: "listen", Err: errors.New("no")}); hint != "" { // is not the broker's
+		t.Error(hint)
 	}
 }

@@ -96,6 +96,20 @@ func TestHourkeysOwnIsNoFinding(t *testing.T) {
 	}
 }
 
+// The attack: an agent calls somebody's tokens its lease's, so that doctor does not count them. They are named all the same.
+func TestWhatIsCalledALeaseIsNamed(t *testing.T) {
+	b := newBox(t)
+	b.env("HOURKEY_LEASED", "NOTES GITHUB_TOKEN ADDRESS PLAIN")
+	b.env("NOTES", b.githubToken())
+	b.env("GITHUB_TOKEN", hex40(b))
+	b.env("ADDRESS", "postgres://shop:"+password(b)+"@db.shop.io/orders")
+	b.env("PLAIN", "words")
+	b.env("GH_TOKEN", b.githubToken())
+	if notes := b.wantKinds(githubClassic).Notes; len(notes) != 3 {
+		t.Errorf("%q", notes)
+	}
+}
+
 // An agent writes names that a terminal would obey.
 func TestEscapeSequencesInNamesAreNotObeyed(t *testing.T) {
 	b := newBox(t)

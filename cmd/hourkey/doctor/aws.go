@@ -33,6 +33,43 @@ func (x *examination) aws() {
 			x.awsCached(f)
 		}
 	}
+	x.s3Tools()
+}
+
+// s3Tools looks at the keys that other clients of S3 keep: MinIO's mc, s3cmd, rclone. The playground that mc comes with has a
+// key that everybody knows.
+func (x *examination) s3Tools() {
+	if f := x.open(".mc/config.json"); f != nil {
+		entries, err := readJSON(f.data)
+		if err != nil {
+			x.unreadable(f, "the aliases of mc")
+		}
+		for _, e := range entries {
+			if !e.is("aliases", "*", "secretKey") || !usable(e.value) {
+				continue
+			}
+			alias, server := e.path[1], valueOf(entries, "aliases", e.path[1], "url")
+			if server != "https://play.min.io" {
+				x.s3Key(f, e, "alias "+alias)
+			}
+		}
+	}
+	for _, path := range []string{".s3cfg", x.config("rclone/rclone.conf")} {
+		f := x.open(path)
+		if f == nil {
+			continue
+		}
+		for _, e := range readINI(f.data) {
+			if len(e.path) == 2 && (e.path[1] == "secret_key" || e.path[1] == "secret_access_key") && usable(e.value) {
+				x.s3Key(f, e, "section "+e.path[0])
+			}
+		}
+	}
+}
+
+// s3Key reports one key.
+func (x *examination) s3Key(f *file, e entry, name string) {
+	x.add(e.value, found{kind: awsOtherKey, place: f.at(e.line), reaches: said("%s: "+reachOfMaker, name)})
 }
 
 // awsKeys reports the keys of one file. Profiles are those of all files, to tell which roles a key leads to.
@@ -80,6 +117,17 @@ func (x *examination) awsCached(f *file) {
 	if err != nil {
 		x.unreadable(f, "a cached login of the AWS tools")
 		x.examineText(f)
+		return
+	}
+	renewed := false
+	for _, e := range entries {
+		if e.is("refreshToken") && usable(e.value) { // of an sso-session: as long as the portal's session lasts, 8 hours unless set longer
+			x.keepOut(e.value)
+			renewed = true
+		}
+	}
+	if renewed {
+		x.note("%s: a login at the access portal of AWS, which renews itself for as long as an administrator set: 8 hours, or up to 90 days", f.shown)
 		return
 	}
 	for _, e := range entries {

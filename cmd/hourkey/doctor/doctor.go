@@ -15,6 +15,7 @@ type Machine struct {
 	Home    string   // absolute path of the user's home
 	Tree    string   // absolute path of the folder in which an agent works
 	Environ []string // NAME=value, as os.Environ gives it
+	Pod     string   // folder of a pod's service account; empty: this is no pod
 	Now     func() time.Time
 }
 
@@ -81,6 +82,7 @@ func finders() []finder {
 		{"supabase", (*examination).supabase},
 		{"aws", (*examination).aws},
 		{"kubernetes", (*examination).kubernetes},
+		{"pod", (*examination).pod},
 		{"netrc", (*examination).netrc},
 		{"git", (*examination).git},
 		{"google", (*examination).google},

@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -67,6 +68,14 @@ var plants = []struct {
 	{"kubeconfig, password", "~/.kube/config", password, kubeconfig("password: §"), kubernetesUser, "~/.kube/config:19", "a password"},
 	{"kubeconfig, login", "~/.kube/config", refreshToken, kubeconfig("auth-provider: {name: oidc, config: {refresh-token: §}}"), kubernetesUser, "~/.kube/config:19", "a token of a login"},
 	{"kubeconfig in the tree", "./deploy/prod.yaml", password, kubeconfig("token: §"), kubernetesUser, "TREE/deploy/prod.yaml:19", "cluster prod"},
+
+	{"another kubeconfig", "~/.kube/production.yml.bak", password, kubeconfig("token: §"), kubernetesUser, "~/.kube/production.yml.bak:19", "cluster prod"},
+	{"KUBE_TOKEN", "KUBE_TOKEN", func(b *box) string { return b.jwt(`{"sub":"system:serviceaccount:a:b"}`) }, "§", kubernetesUser, "environment KUBE_TOKEN", ""},
+	{"KUBE_TOKEN of a year", "./.env", func(b *box) string { return b.jwt(`{"exp":%d}`, noon.AddDate(1, 0, 0).Unix()) }, "HELM_KUBETOKEN=§", kubernetesUser, "TREE/.env:1 (HELM_KUBETOKEN)", ""},
+	{"AppRole", "./.env", (*box).uuid, "VAULT_ROLE_ID=x\nVAULT_SECRET_ID=§", vaultAppRole, "TREE/.env:2 (VAULT_SECRET_ID)", "whatever tokens of the role"},
+	{"mc", "~/.mc/config.json", aws, "{\"version\": \"10\", \"aliases\": {\n\"play\": {\"url\": \"https://play.min.io\", \"secretKey\": \"zuf+tfteSlswRu7BJ86wekitnifILbZam1KYdZG1\"},\n\"prod\": {\"url\": \"https://minio.corp.net\", \"accessKey\": \"me\", \"secretKey\": \"§\"}}}", awsOtherKey, "~/.mc/config.json:3", "alias prod"},
+	{"s3cmd", "~/.s3cfg", aws, "[default]\naccess_key = me\nsecret_key = §\n", awsOtherKey, "~/.s3cfg:3", "section default"},
+	{"rclone", "~/.config/rclone/rclone.conf", aws, "[backups]\ntype = s3\nsecret_access_key = §\n", awsOtherKey, "~/.config/rclone/rclone.conf:3", "section backups"},
 
 	{"netrc", "~/.netrc", password, "machine ftp.corp.net login me password §\n", netrcLogin, "~/.netrc:1", "ftp.corp.net"},
 	{"netrc over lines", "~/.netrc", password, "# mine\nmachine github.com\n  login me\n  password §\n", gitPassword, "~/.netrc:4", "github.com"},
@@ -273,6 +282,19 @@ func TestWhatEndsByItselfIsNotedAndWhatIsOverIsNot(t *testing.T) {
 		"Kubernetes token": {func(b *box) {
 			b.home(".kube/config", kubeconfig("token: "+b.jwt(`{"exp":%d}`, noon.Add(time.Hour).Unix())))
 		}, "the Kubernetes user admin has a token until"},
+		"AWS access portal": {func(b *box) {
+			b.home(".aws/sso/cache/a.json", `{"accessToken":"`+refreshToken(b)+`","expiresAt":"2026-11-22T11:00:00Z","refreshToken":"`+refreshToken(b)+`"}`)
+		}, "a login at the access portal of AWS, which renews itself"},
+		"KUBE_TOKEN of an hour": {func(b *box) {
+			b.env("KUBE_TOKEN", b.jwt(`{"exp":%d}`, noon.Add(time.Hour).Unix()))
+		}, "environment KUBE_TOKEN: a token that ends by itself (Kubernetes user), at"},
+		"KUBE_TOKEN, over": {func(b *box) { b.env("KUBE_TOKEN", b.jwt(`{"exp":%d}`, noon.Add(-time.Hour).Unix())) }, ""},
+		"Vault's token of a lease": {func(b *box) {
+			b.env("HOURKEY_LEASED", "VAULT_ADDR VAULT_TOKEN")
+			b.env("VAULT_ADDR", "https://vault.corp.net")
+			b.env("VAULT_TOKEN", b.secret("hvs"+".", letters, 30))
+			b.env("AWS_CONFIG_FILE", "/dev/null")
+		}, "environment VAULT_TOKEN: of the lease that hourkey exec runs this with"},
 		"Kubernetes token, over": {func(b *box) {
 			b.home(".kube/config", kubeconfig("token: "+b.jwt(`{"exp":%d}`, noon.Add(-time.Hour).Unix())))
 		}, ""},
@@ -379,4 +401,16 @@ func TestLongListsAreShortened(t *testing.T) {
 	if got := several([]string{"a", "b", "c", "d", "e", "f"}); got != "a, b, c, d and 2 more" {
 		t.Error(got)
 	}
+}
+
+// A pod's own account is a way to its cluster that no variable names.
+func TestPodsAccountIsFound(t *testing.T) {
+	b := newBox(t)
+	token := b.home("pod/token", b.jwt(`{"exp":%d}`, noon.Add(time.Hour).Unix()))
+	b.machine.Pod = filepath.Dir(token)
+	if f := b.wantKinds(kubernetesPod).Findings[0]; !strings.Contains(f.Reaches, "renewed as long as the pod runs") {
+		t.Error(f.Reaches)
+	}
+	b.machine.Pod = filepath.Join(b.machine.Home, "nowhere")
+	b.wantNone()
 }

@@ -48,6 +48,7 @@ var (
 	awsAccessKey     = kind{"aws-access-key", "aws", "AWS access key", ExtentAccount, "the AWS account, as far as its user may go, in every region and environment of it; no expiry", moveAWS}
 	awsOtherKey      = kind{"aws-compatible-key", "aws", "key for an AWS compatible service", ExtentUnknown, reachOfMaker, moveAWS}
 	kubernetesUser   = kind{"kubernetes-user", "kubernetes", "Kubernetes user", ExtentSystem, "a cluster", moveKubernetes}
+	kubernetesPod    = kind{"kubernetes-pod-account", "kubernetes", "service account of this pod", ExtentSystem, "the cluster that this runs in", movePod}
 	googleUser       = kind{"gcloud-login", "google", "Google Cloud login", ExtentAccount, "every project of the account that was logged in; its refresh token does not expire", moveGoogle}
 	googleService    = kind{"gcp-service-account-key", "google", "Google Cloud service account key", ExtentAccount, "whatever the service account may do, often in several projects; no expiry", moveGoogle}
 	azureLogin       = kind{"azure-login", "azure", "Azure CLI login", ExtentAccount, "every subscription of the account; renews itself", moveAzure}
@@ -55,6 +56,7 @@ var (
 	digitalOcean     = kind{"digitalocean-token", "digitalocean", "DigitalOcean token", ExtentAccount, reachOfMaker, moveProvider}
 	terraformToken   = kind{"terraform-token", "terraform", "HCP Terraform token", ExtentAccount, "every workspace that its user may run, and so what their providers' credentials reach", moveProvider}
 	vaultToken       = kind{"vault-token", "vault", "Vault token", ExtentAccount, "whatever its policies allow: often the credentials of others", moveVault}
+	vaultAppRole     = kind{"vault-approle", "vault", "secret id of a Vault AppRole", ExtentAccount, "with the role's id, which is no secret: whatever tokens of the role may do, often the credentials of others", moveVault}
 	hostingToken     = kind{"hosting-token", "hosting", "token of a hosting provider", ExtentAccount, reachOfMaker, moveProvider}
 	databaseURL      = kind{"database-url", "database", "database login in a URL", ExtentSystem, "a database", movePostgres}
 	databasePassword = kind{"database-password", "database", "database password", ExtentSystem, "the databases that its role may enter, with all that the role may do", movePostgres}

@@ -12,12 +12,18 @@ import (
 	"time"
 )
 
-// kubernetes looks at the files of $KUBECONFIG, or ~/.kube/config.
+// kubernetes looks at the files of $KUBECONFIG, at every kubeconfig in ~/.kube, which --kubeconfig leads to, and at the account
+// of the pod that this may be.
 func (x *examination) kubernetes() {
 	list := filepath.SplitList(x.getenv("KUBECONFIG"))
-	if len(list) == 0 {
-		list = []string{filepath.Join(x.Home, ".kube", "config")}
+	folder := filepath.Join(x.Home, ".kube")
+	for _, f := range x.openAll(folder, "") {
+		if f.path == filepath.Join(folder, "config") || bytes.Contains(f.data, []byte("clusters:")) && bytes.Contains(f.data, []byte("users:")) {
+			list = append(list, f.path)
+		}
 	}
+	slices.Sort(list)
+	list = slices.Compact(list)
 	for _, path := range list {
 		if !filepath.IsAbs(path) {
 			continue // relative to wherever kubectl is called; in the tree it is found there
@@ -25,6 +31,16 @@ func (x *examination) kubernetes() {
 		if f := x.open(path); f != nil {
 			x.kubeconfig(f)
 		}
+	}
+}
+
+// pod looks for the token of a pod's service account, which the machine's agent renews as long as the pod runs.
+func (x *examination) pod() {
+	if x.Pod == "" {
+		return
+	}
+	if f := x.open(filepath.Join(x.Pod, "token")); f != nil && usable(strings.TrimSpace(string(f.data))) {
+		x.add(strings.TrimSpace(string(f.data)), found{kind: kubernetesPod, place: f.at(1), reaches: said("the cluster that this runs in, with all that the pod's service account may do; renewed as long as the pod runs")})
 	}
 }
 

@@ -64,16 +64,30 @@ var (
 			"delete it here, then change the role's password: it may have been read",
 		},
 	}
-	moveAWS = Move{Steps: []string{
-		"Hourkey has no target for AWS yet: use logins that end by themselves (`aws sso login`, `aws login`, a role), under a role that cannot delete",
-		"delete the key here",
-		"deactivate, then delete the old key in IAM: it may have been read",
-	}}
-	moveKubernetes = Move{Steps: []string{
-		"Hourkey has no target for Kubernetes yet: use an exec plugin whose tokens end within the hour, for a user bound to one namespace without delete",
-		"delete the user here (`kubectl config delete-user NAME`)",
-		"revoke it: delete the token's Secret or the service account; a client certificate cannot be called back before its end, so take its roles away",
-	}}
+	moveAWS = Move{
+		Target: "aws: {role: ROLE_ARN, region: REGION, access_key: file:secrets/aws-id, secret_key: file:secrets/aws-key, resources: [s3/BUCKET/*]}",
+		Steps: []string{
+			"AWS: make a role for each environment, and a user for the broker alone that may do nothing but assume it (docs/providers/aws.md has both to paste; for another server that speaks S3, `endpoint:` in the place of the role), and name the target above",
+			"what people do themselves: logins that end by themselves (`aws sso login`, `aws login`), under a role that cannot delete",
+			"delete the key here; commands under `hourkey exec` get a session of minutes",
+			"deactivate, then delete the old key in IAM: it may have been read",
+		},
+	}
+	moveKubernetes = Move{
+		Target: "kubernetes: {server: https://HOST:6443, ca: file:secrets/cluster-ca.pem, token: file:secrets/cluster-token, namespace: NAMESPACE}",
+		Steps: []string{
+			"make an account for the broker in the cluster (docs/providers/kubernetes.md has it to paste), and name the target above",
+			"delete the user here (`kubectl config delete-user NAME`), or take the file away; kubectl under `hourkey exec` gets a kubeconfig of its own",
+			"revoke it: delete the token's Secret or the service account; a client certificate cannot be called back before its end, so take its roles away",
+		},
+	}
+	movePod = Move{
+		Target: moveKubernetes.Target,
+		Steps: []string{
+			"run agents in pods with `automountServiceAccountToken: false`, or take from that account what it is bound to",
+			"name the target above where they need the cluster",
+		},
+	}
 	moveGoogle = Move{Steps: []string{
 		"Hourkey has no target for Google Cloud yet: impersonate a service account that cannot delete, for an hour at a time",
 		"run `gcloud auth revoke` and `gcloud auth application-default revoke` here, or delete the key file",
@@ -84,11 +98,14 @@ var (
 		"run `az logout` and `az account clear` here",
 		"end the user's sessions, or delete the secret, in Entra: it may have been read",
 	}}
-	moveVault = Move{Steps: []string{
-		"let the broker hold the credential and name it as `vault:PATH#FIELD`, or give agents tokens of a narrow policy with a short, fixed end",
-		"delete it here",
-		"revoke it (`vault token revoke`): it may have been read",
-	}}
+	moveVault = Move{
+		Target: "vault: {address: https://HOST:8200, login: {approle: {role_id: ROLE_ID, secret_id: file:secrets/vault-secret-id}}, engine: kv, mount: MOUNT, folders: [FOLDER], token_role: ROLE, offers: [{policies: [POLICY]}]}",
+		Steps: []string{
+			"make a login for the broker, and a policy for each thing that agents may have (docs/providers/vault.md has them to paste, also for databases and other engines), and name the target above",
+			"delete it here; commands under `hourkey exec` get a token, or a login, that dies with the lease",
+			"revoke it (`vault token revoke`; for an AppRole, destroy the secret id): it may have been read",
+		},
+	}
 	moveGit = Move{
 		Target: moveGitHub.Target,
 		Steps: []string{
@@ -98,7 +115,7 @@ var (
 		},
 	}
 	moveNetrc = Move{Steps: []string{
-		"see whose login it is: for Railway, GitHub, Supabase and PostgreSQL Hourkey has targets",
+		"see whose login it is: for Railway, GitHub, Supabase, PostgreSQL, AWS, Kubernetes and Vault Hourkey has targets",
 		"delete the entry here",
 		"change the password, or revoke the token, at the host: it may have been read",
 	}}

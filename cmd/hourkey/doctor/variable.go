@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 )
 
@@ -41,6 +42,11 @@ var rules = []rule{
 	{"*MYSQLPWD", databasePassword, true},
 	{"*REDISCLIAUTH", databasePassword, true},
 	{"*VAULTTOKEN", vaultToken, false},
+	{"*VAULT*SECRETID", vaultAppRole, false},
+	{"*APPROLE*SECRETID", vaultAppRole, false},
+	{"*KUBETOKEN", kubernetesUser, false}, // of the Kubernetes providers of OpenTofu and Terraform; Helm's
+	{"*KUBERNETES*TOKEN", kubernetesUser, false},
+	{"K8SAUTHAPIKEY", kubernetesUser, false}, // Ansible
 	{"*GITLABTOKEN", gitlabToken, false},
 	{"*NPMTOKEN", npmToken, false},
 	{"*NODEAUTHTOKEN", npmToken, false},
@@ -111,12 +117,28 @@ func (x *examination) examineVariable(name, value string, at place) {
 		return
 	}
 	at.variable = name
+	if x.endsSoon(value, at) {
+		return
+	}
 	if x.examineForms(value, at) {
 		return
 	}
 	if r := ruleFor(name); r != nil && r.accepts(value, false) {
 		x.add(value, found{kind: r.kind, place: at})
 	}
+}
+
+// endsSoon notes a token that says itself that it is over within the day, like those of clusters.
+func (x *examination) endsSoon(value string, at place) bool {
+	c, is := readJWT(value)
+	if end := c.end(); !is || end.IsZero() || end.Sub(x.Now()) > 24*time.Hour {
+		return false
+	}
+	x.keepOut(value)
+	if r := ruleFor(at.variable); r != nil && c.end().After(x.Now()) {
+		x.note("%s: a token that ends by itself ("+r.kind.title+"), at "+clock(c.end()), x.where(at))
+	}
+	return true
 }
 
 // examineForms finds what tells by its form, in one value, and whether there was any.
@@ -211,11 +233,15 @@ func dayOf(c claims) string {
 	return c.end().Format("2006-01-02")
 }
 
-// environment looks at the variables of the process.
+// environment looks at the variables of the process. Those that `hourkey exec` says it has set are of a lease, and end with it;
+// that is noted, for anybody can say so.
 func (x *examination) environment() {
+	leased := strings.Fields(x.getenv("HOURKEY_LEASED"))
 	for _, entry := range x.Environ {
 		name, value, _ := strings.Cut(entry, "=")
 		switch {
+		case slices.Contains(leased, name):
+			x.leased(name, value)
 		case name == "PGPASSWORD":
 			x.pgPassword(value)
 		case name == "AWS_SECRET_ACCESS_KEY" && x.getenv("AWS_SESSION_TOKEN") != "":
@@ -224,6 +250,14 @@ func (x *examination) environment() {
 		default:
 			x.examineVariable(name, value, place{})
 		}
+	}
+}
+
+// leased notes a variable of a lease that would be a finding elsewhere.
+func (x *examination) leased(name, value string) {
+	x.keepOut(value)
+	if ruleFor(name) != nil || len(tokensIn([]byte(value)))+len(jwtsIn([]byte(value)))+len(addressesIn(value)) > 0 {
+		x.note("environment %s: of the lease that hourkey exec runs this with, as HOURKEY_LEASED says", name)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"net"
 	"testing"
+	"time"
 
 	"github.com/hourkey/hourkey/cmd/hourkey/forward"
 )
@@ -29,6 +30,7 @@ func TestAuthorityForMoreThanTheLeasesHostsIsNotHandedToTheChild(t *testing.T) {
 			shape(c)
 		})
 		f, err := forward.Start(forward.Config{
+			Now:     time.Now,
 			Targets: []forward.Target{{Name: "staging/a", Gateway: lease}}, Open: w.client.OpenTunnel, Say: w.said.say, Getenv: func(string) string { return "" },
 		})
 		if err == nil {
@@ -46,6 +48,7 @@ func TestAddressAsAHostIsRefused(t *testing.T) {
 		lease := w.gateway.Issue(nil)
 		lease.Hosts = []string{host}
 		f, err := forward.Start(forward.Config{
+			Now:     time.Now,
 			Targets: []forward.Target{{Name: "staging/a", Gateway: lease}}, Open: w.client.OpenTunnel, Say: w.said.say, Getenv: func(string) string { return "" },
 		})
 		if err == nil {

@@ -264,6 +264,7 @@ func TestEachTargetHasItsOwnBase(t *testing.T) {
 	var mu sync.Mutex
 	var opened []string
 	f, err := forward.Start(forward.Config{
+		Now:     time.Now,
 		Targets: []forward.Target{{Name: "staging/a", Gateway: w.lease}, {Name: "staging/b", Gateway: other}},
 		Say:     w.said.say, Getenv: func(string) string { return "" },
 		Open: func(_ context.Context, to api.Tunnel) (api.Stream, error) {

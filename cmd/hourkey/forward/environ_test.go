@@ -152,6 +152,7 @@ func TestAuthorityWithoutLimitsIsNotHandedToTheChild(t *testing.T) {
 		lease := w.gateway.Issue(nil)
 		lease.CA = text
 		f, err := forward.Start(forward.Config{
+			Now:     time.Now,
 			Targets: []forward.Target{{Name: "staging/a", Gateway: lease}}, Open: w.client.OpenTunnel, Say: w.said.say, Getenv: func(string) string { return "" },
 		})
 		if err == nil || !strings.Contains(err.Error(), "the gateway's authority for staging/a: ") {
@@ -164,6 +165,7 @@ func TestAuthorityWithoutLimitsIsNotHandedToTheChild(t *testing.T) {
 	lease := w.gateway.Issue(nil)
 	lease.CA = "words\n" + good + "more words\n" + good
 	f, err := forward.Start(forward.Config{
+		Now:     time.Now,
 		Targets: []forward.Target{{Name: "staging/a", Gateway: lease}}, Open: w.client.OpenTunnel, Say: w.said.say, Getenv: func(string) string { return "" },
 	})
 	if err != nil {

@@ -112,6 +112,7 @@ func newWorld(t *testing.T, provider http.HandlerFunc, parent map[string]string)
 	}
 	w.lease = w.gateway.Issue(map[string]string{"PROVIDER_TOKEN": "{placeholder}", "PROVIDER_URL": "{base}/v1"})
 	w.Forwarder, err = forward.Start(forward.Config{
+		Now:     time.Now,
 		Targets: []forward.Target{{Name: "staging/provider", Gateway: w.lease}},
 		Open:    w.client.OpenTunnel, Say: w.said.say, Direct: []string{"broker.example"},
 		Getenv: func(name string) string { return parent[name] },

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hourkey/hourkey/cmd/hourkey/scratch"
 	"github.com/hourkey/hourkey/web/api"
 )
 
@@ -32,6 +33,7 @@ type Config struct {
 	Getenv  func(string) string                                   // of the environment that the child would have without us
 	Direct  []string                                              // hosts that the child reaches past the forwarder, like the broker's
 	Say     func(line string)                                     // tells the human; called from any goroutine
+	Now     func() time.Time                                      // for the age of what earlier runs left
 }
 
 // Target is one lease behind the gateway.
@@ -43,10 +45,10 @@ type Target struct {
 // Forwarder serves one child. It ends with Close.
 type Forwarder struct {
 	config   Config
-	hosts    map[string]int // host → index of the target that leads there
-	address  string         // 127.0.0.1:PORT
-	password api.Secret     // of this run, in the child's variables
-	folder   string         // mode 0700; holds nothing secret
+	hosts    map[string]int  // host → index of the target that leads there
+	address  string          // 127.0.0.1:PORT
+	password api.Secret      // of this run, in the child's variables
+	folder   *scratch.Folder // holds nothing secret, but code that Node.js loads
 	environ  map[string]api.Secret
 	bases    []*base // one for each target
 	server   *http.Server
@@ -102,8 +104,8 @@ func (f *Forwarder) Close() error {
 	for _, one := range f.bases {
 		one.tunnels.CloseIdleConnections()
 	}
-	if f.folder != "" {
-		err = errors.Join(err, os.RemoveAll(f.folder))
+	if f.folder != nil {
+		err = errors.Join(err, f.folder.Remove())
 	}
 	return err
 }

@@ -330,6 +330,7 @@ func tunnelled(t *testing.T, early string) (child *bufio.ReadWriter, conn, far *
 	w := newWorld(t, echo, nil) // for its lease
 	near, far := pipes(t)
 	f, err := forward.Start(forward.Config{
+		Now:     time.Now,
 		Targets: []forward.Target{{Name: "staging/provider", Gateway: w.lease}}, Getenv: func(string) string { return "" }, Say: func(string) {},
 		Open: func(context.Context, api.Tunnel) (api.Stream, error) { return pair{near}, nil },
 	})
@@ -416,6 +417,7 @@ func TestOpenTunnelEndsWithTheForwarder(t *testing.T) {
 func TestTwoTargetsWithOneHostAreRefused(t *testing.T) {
 	w := newWorld(t, echo, nil)
 	_, err := forward.Start(forward.Config{
+		Now:     time.Now,
 		Targets: []forward.Target{{Name: "staging/a", Gateway: w.gateway.Issue(nil)}, {Name: "staging/b", Gateway: w.gateway.Issue(nil)}},
 		Open:    w.client.OpenTunnel, Say: w.said.say, Getenv: func(string) string { return "" },
 	})
@@ -441,6 +443,7 @@ func TestMeaninglessTargetIsRefused(t *testing.T) {
 		lease := w.gateway.Issue(nil)
 		spoil(&lease)
 		f, err := forward.Start(forward.Config{
+			Now:     time.Now,
 			Targets: []forward.Target{{Name: "staging/a", Gateway: lease}}, Open: w.client.OpenTunnel, Say: w.said.say, Getenv: func(string) string { return "" },
 		})
 		if err == nil {

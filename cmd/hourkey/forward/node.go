@@ -24,7 +24,7 @@ func (f *Forwarder) writePreload() (string, error) {
 		return "", fmt.Errorf("listing the hosts for Node.js: %w", err)
 	}
 	text := strings.NewReplacer("HOSTS", string(hosts), "ADDRESS", `"`+f.address+`"`).Replace(preload)
-	file := filepath.Join(f.folder, "preload.cjs")
+	file := filepath.Join(f.folder.Path, "preload.cjs")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return "", fmt.Errorf("writing the preload for Node.js: %w", err)
 	}

@@ -150,6 +150,7 @@ func realWorld(t *testing.T) (w *world, end func()) {
 	}
 	w.lease = api.Gateway{Token: api.NewSecret(rules.token), Hosts: smallPack{}.Hosts(), CA: ca, Variables: map[string]string{"PROVIDER_URL": "{base}", "PROVIDER_TOKEN": "{placeholder}"}}
 	w.Forwarder, err = forward.Start(forward.Config{
+		Now:     time.Now,
 		Targets: []forward.Target{{Name: "staging/small", Gateway: w.lease}}, Open: w.client.OpenTunnel, Say: w.said.say, Getenv: func(string) string { return "" },
 	})
 	if err != nil {

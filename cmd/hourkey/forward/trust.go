@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"github.com/hourkey/hourkey/cmd/hourkey/scratch"
 )
 
 // maxBundle bounds a file of authorities, in bytes; the system's are about 200 KB.
@@ -41,10 +43,10 @@ func (f *Forwarder) writeTrust() (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if f.folder, err = os.MkdirTemp("", "hourkey-exec-"); err != nil { // mode 0700
-		return nil, fmt.Errorf("making a folder for certificates: %w", err)
+	if f.folder, err = scratch.New(f.config.Now()); err != nil {
+		return nil, err
 	}
-	files := &trust{folder: f.folder, ours: ours, files: map[string]string{}}
+	files := &trust{folder: f.folder.Path, ours: ours, files: map[string]string{}}
 	system := firstBundle(append([]string{f.config.Getenv("SSL_CERT_FILE"), f.config.Getenv("NIX_SSL_CERT_FILE")}, systemBundles()...))
 	if system == "" {
 		f.tell("trust", "no file with the system's authorities was found, so the command trusts the gateway's alone: name one with SSL_CERT_FILE")

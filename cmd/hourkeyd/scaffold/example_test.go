@@ -20,13 +20,18 @@ import (
 	"github.com/hourkey/hourkey/issuers/aws"
 	"github.com/hourkey/hourkey/issuers/kubernetes"
 	"github.com/hourkey/hourkey/issuers/vault"
+	"github.com/hourkey/hourkey/policies"
 )
 
 // commented is a line of YAML behind a comment: two spaces in, as it stands below targets:.
 var commented = regexp.MustCompile(`(?m)^  # ( *(?:[a-z_-]+:|\- ).*)$`)
 
-// What init writes as an example is right as soon as its signs of comment are taken away: each target opens, and hourkey.yaml is read.
-func TestExamplesAreRight(t *testing.T) {
+// commentedTask is one in a file of tasks, where names stand at the margin.
+var commentedTask = regexp.MustCompile(`(?m)^# ((?:[a-z-]+:$| +(?:[a-z_]+:|- ")).*)$`)
+
+// uncommented is what init writes, with the signs of comment taken away from its examples.
+func uncommented(t *testing.T) *config.Set {
+	t.Helper()
 	syscall.Umask(0o022)
 	dir := t.TempDir()
 	files, err := Configuration(Here("alice"))
@@ -35,6 +40,8 @@ func TestExamplesAreRight(t *testing.T) {
 		switch files[at].Name {
 		case "environments/staging.yaml":
 			files[at].Text = commented.ReplaceAllString(files[at].Text, "  $1")
+		case "policies/tasks/orders.yaml":
+			files[at].Text = commentedTask.ReplaceAllString(files[at].Text, "$1")
 		case "hourkey.yaml":
 			files[at].Text = regexp.MustCompile(`(?m)^# (vault: .*)$`).ReplaceAllString(files[at].Text, "$1")
 		}
@@ -44,7 +51,12 @@ func TestExamplesAreRight(t *testing.T) {
 	}
 	set, err := config.Load(filepath.Join(dir, "hourkey.yaml"), config.NewGuard())
 	must(t, err)
-	ca := authority(t)
+	return set
+}
+
+// Each target opens, and hourkey.yaml is read.
+func TestExamplesAreRight(t *testing.T) {
+	set, ca := uncommented(t), authority(t)
 	opening := issuers.Config{File: "environments/staging.yaml", Now: time.Now, Resolve: func(reference string) (broker.Secret, error) {
 		if strings.HasSuffix(reference, "ca.pem") {
 			return broker.NewSecret(ca), nil
@@ -69,6 +81,51 @@ func TestExamplesAreRight(t *testing.T) {
 	}
 	if _, err := issuers.VaultSession(opening, set.Server.Vault); err != nil {
 		t.Errorf("vault: of hourkey.yaml: %v", err)
+	}
+}
+
+// Each native target has a task that gives something there at once, and something that a human decides.
+func TestTasksFitTheTargets(t *testing.T) {
+	set := uncommented(t)
+	source := policies.Source{Environments: map[string][]string{}, Groups: set.Server.Groups}
+	for _, target := range set.Targets {
+		source.Environments[target.Ref.Environment] = append(source.Environments[target.Ref.Environment], target.Ref.Target)
+	}
+	for _, file := range set.Tasks {
+		source.Tasks = append(source.Tasks, policies.File{Name: file.Name, Data: file.Text})
+	}
+	for _, file := range set.Guardrails {
+		source.Guardrails = append(source.Guardrails, policies.File{Name: file.Name, Data: file.Text})
+	}
+	loaded, err := policies.Load(source)
+	must(t, err)
+	for task, approved := range map[string]string{
+		"fix-orders-data": "orders-db:public.*:delete", "tend-the-shops-files": "files:s3/acme-staging/app/*:delete", "fix-the-shop": "cluster:pods/*:delete",
+		"turn-app-settings": "app-secrets:app/*:delete",
+	} {
+		scope, err := broker.ParseScope(approved)
+		must(t, err)
+		for _, scopes := range [][]broker.Scope{nil, {scope}} {
+			got, err := loaded.Resolve(broker.Ask{Agent: "claude-code", Task: task, Environments: []string{"staging"}, Scopes: scopes})
+			if err != nil || len(got.Items) != 1 || got.Items[0].Target != scope.Target || got.TTL == 0 {
+				t.Errorf("%s %v: %+v, %v", task, scopes, got, err)
+			}
+		}
+	}
+}
+
+// Nothing of the examples is in force before somebody takes the signs of comment away.
+func TestExamplesAreOnlyComments(t *testing.T) {
+	files, err := Configuration(Here("alice"))
+	must(t, err)
+	for _, file := range files {
+		for _, word := range []string{"acme-staging", "fix-the-shop", "vault.example", "10.0.0.1:6443"} {
+			for line := range strings.Lines(file.Text) {
+				if strings.Contains(line, word) && !strings.HasPrefix(strings.TrimSpace(line), "#") {
+					t.Errorf("%s: %s", file.Name, line)
+				}
+			}
+		}
 	}
 }
 

@@ -68,14 +68,21 @@ func template(name string, place Place) (string, error) {
 	return fill.Replace(string(text)), err
 }
 
-// policyFiles are the safe defaults of package policies.
+// policyFiles are the safe defaults of package policies, with tasks to copy for the other targets.
 func policyFiles() ([]File, error) {
+	more, err := template("tasks.yaml", Place{})
+	if err != nil {
+		return nil, err
+	}
 	var files []File
-	err := fs.WalkDir(policies.Default, "default", func(name string, entry fs.DirEntry, err error) error {
+	err = fs.WalkDir(policies.Default, "default", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
 		text, err := policies.Default.ReadFile(name)
+		if path.Ext(name) == ".yaml" {
+			text = append(text, more...)
+		}
 		files = append(files, File{path.Join("policies", strings.TrimPrefix(name, "default/")), string(text)})
 		return err
 	})
