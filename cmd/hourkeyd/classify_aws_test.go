@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,30 +15,17 @@ import (
 
 // Whoever asks about an action gets a class and a reason, at once: an agent asks before it asks for the action.
 func TestEveryActionOfAWSIsAnsweredAtOnce(t *testing.T) {
-	list := everyAction(t)
-	if os.Getenv("HOURKEY_TEST_ALL") != "1" {
-		list = slices.DeleteFunc(list, func(action string) bool { return len(action)%16 != 0 }) // all take a while, looked up one by one
-	}
 	m := &Main{Stderr: io.Discard}
-	var all sync.WaitGroup
-	for part := range slices.Chunk(list, len(list)/4+1) {
-		all.Go(func() { askAll(t, m, part) })
-	}
-	began := time.Now()
-	all.Wait()
-	t.Logf("%d actions, %s for each", len(list), time.Since(began)/time.Duration(len(list)))
-}
-
-func askAll(t *testing.T, m *Main, list []string) {
+	list, began := everyAction(t), time.Now()
 	for _, action := range list {
-		began := time.Now()
 		answer, err := m.classify(question{}, []string{"aws", action})
-		switch took := time.Since(began); {
-		case err != nil || !slices.Contains(judge.Classes(), answer.Class) || answer.Row.Why == "" || !slices.Equal(answer.Operations, []string{action}):
+		if err != nil || !slices.Contains(judge.Classes(), answer.Class) || answer.Row.Why == "" || !slices.Equal(answer.Operations, []string{action}) {
 			t.Errorf("%s: %+v, %v", action, answer, err)
-		case took > 5*time.Second: // on a machine that does much else; it is under a millisecond
-			t.Errorf("%s: answered after %s", action, took)
 		}
+	}
+	took := time.Since(began)
+	if t.Logf("%d actions in %s", len(list), took); took > 20*time.Second { // on a machine that does much else; it is well under a second
+		t.Errorf("all were answered after %s", took)
 	}
 }
 

@@ -47,11 +47,13 @@ func (i *Issuer) assume(ctx context.Context, s session) (assumed, error) {
 	if err := i.packed(out); err != nil {
 		return assumed{}, err
 	}
-	if at, known := middleware.GetServerTime(out.ResultMetadata); known {
-		if skew := i.config.Now().Sub(at); skew > maxSkew+time.Second || skew < -maxSkew {
-			return assumed{}, broker.Errorf(broker.CodeUnavailable, "%s: the provider's clock and the broker's differ by %s, and a lease ends by the provider's", i.config.Ref, skew.Abs().Round(time.Second)).
-				WithNext("have the clocks set (NTP)")
-		}
+	at, known := middleware.GetServerTime(out.ResultMetadata)
+	if !known {
+		return assumed{}, broker.Errorf(broker.CodeUnavailable, "%s: STS does not say what time it is, and a lease ends by the provider's clock: it is not handed out", i.config.Ref)
+	}
+	if skew := i.config.Now().Sub(at); skew > maxSkew+time.Second || skew < -maxSkew {
+		return assumed{}, broker.Errorf(broker.CodeUnavailable, "%s: the provider's clock and the broker's differ by %s, and a lease ends by the provider's", i.config.Ref, skew.Abs().Round(time.Second)).
+			WithNext("have the clocks set (NTP)")
 	}
 	identity, err := i.who(s, out)
 	return assumed{

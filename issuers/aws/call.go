@@ -2,6 +2,7 @@ package aws
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -9,6 +10,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
@@ -35,25 +38,52 @@ func (i *Issuer) ask(ctx context.Context, as aws.Credentials, q question) ([]byt
 		return nil, err
 	}
 	q.describe(request)
-	sum := sha256.Sum256([]byte(q.body))
-	if err := v4.NewSigner().SignHTTP(ctx, as, request, hex.EncodeToString(sum[:]), service, region, i.config.Now()); err != nil {
-		return nil, err
-	}
-	response, err := i.http.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	defer response.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	status, answer, err := i.send(request, as, q.body, service, region)
 	switch {
 	case err != nil:
 		return nil, err
-	case response.StatusCode == http.StatusForbidden || bytes.Contains(answer, []byte("AccessDenied")) && response.StatusCode != http.StatusOK:
-		return nil, &smithy.GenericAPIError{Code: "AccessDenied", Message: q.permission}
-	case response.StatusCode != http.StatusOK:
-		return nil, fmt.Errorf("%s: status %d", q.permission, response.StatusCode)
+	case status != http.StatusOK:
+		return nil, &smithy.GenericAPIError{Code: refusal(status, answer), Message: q.permission}
 	}
 	return answer, nil
+}
+
+// send signs a request and gives the answer, whatever its status.
+func (i *Issuer) send(request *http.Request, as aws.Credentials, body, service, region string) (status int, answer []byte, err error) {
+	sum := sha256.Sum256([]byte(body))
+	digest := hex.EncodeToString(sum[:])
+	if service == s3Name {
+		request.Header.Set("X-Amz-Content-Sha256", digest)
+	}
+	if err := v4.NewSigner().SignHTTP(request.Context(), as, request, digest, service, region, i.config.Now()); err != nil {
+		return 0, nil, err
+	}
+	response, err := i.http.Do(request)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer response.Body.Close()
+	answer, err = io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	return response.StatusCode, answer, err
+}
+
+var codeInXML = regexp.MustCompile(`<Code>([A-Za-z.]+)</Code>`)
+
+// refusal reads the provider's code out of an answer, of either protocol.
+func refusal(status int, answer []byte) string {
+	var told struct {
+		Type string `json:"__type"` // of AWS's JSON protocols
+		Code string // of MinIO's administration
+	}
+	_ = json.Unmarshal(answer, &told) // what is no JSON has neither
+	code := cmp.Or(told.Type[strings.LastIndexByte(told.Type, '#')+1:], told.Code)
+	if match := codeInXML.FindSubmatch(answer); match != nil {
+		code = string(match[1])
+	}
+	if code == "" && status == http.StatusForbidden {
+		code = "AccessDenied"
+	}
+	return cmp.Or(code, fmt.Sprintf("status %d", status))
 }
 
 // place says where a service is, and for which region a call is signed.

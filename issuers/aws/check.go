@@ -36,10 +36,11 @@ func (i *Issuer) Check(ctx context.Context) ([]broker.Finding, error) {
 		return nil, err
 	}
 	found = append(found, more...)
+	check := i.checkSurplus
 	if i.isCompatible() {
-		return found, nil // the broker's user there has what its sessions have
+		check = i.checkBuckets
 	}
-	surplus, err := i.checkSurplus(ctx)
+	surplus, err := check(ctx)
 	return append(found, surplus...), err
 }
 
@@ -114,7 +115,7 @@ func (i *Issuer) checkResources(ctx context.Context, seen *looked) ([]broker.Fin
 	known := map[string]bool{}
 	for _, t := range i.listed {
 		place := grant{thing: t}.place()
-		if known[place] || t.service.name == "dynamodb" && t.prefix {
+		if known[place] || t.service.name == dynamoName && t.prefix {
 			continue
 		}
 		known[place] = true
@@ -140,7 +141,7 @@ func (i *Issuer) checkResource(ctx context.Context, seen *looked, t thing, place
 			Object: place, Problem: "the bucket is not versioned, so requests to write there count as deleting",
 			Mend: "aws s3api put-bucket-versioning --bucket " + t.bucket + " --versioning-configuration Status=Enabled",
 		}
-	case "dynamodb":
+	case dynamoName:
 		permission = "dynamodb:DescribeTimeToLive"
 		risky, err = i.expires(ctx, seen, t.name)
 		finding = broker.Finding{
@@ -155,6 +156,11 @@ func (i *Issuer) checkResource(ctx context.Context, seen *looked, t thing, place
 		return broker.Finding{
 			Object: "role " + permission + " " + place, Problem: "requests to write there are refused: the role may not " + permission + " on " + place + ", or it is another account's",
 			Mend: i.RolePolicy(),
+		}, nil
+	case isMissing(err):
+		return broker.Finding{
+			Object: place, Problem: "there is no such place in region " + i.config.Settings.Region + " (" + codeOf(err) + "): requests for it come to nothing",
+			Mend: "make it, correct the region, or take it out of resources",
 		}, nil
 	case err != nil:
 		return broker.Finding{}, i.fault("asking about "+place, err)
@@ -207,6 +213,42 @@ func (i *Issuer) checkSurplus(ctx context.Context) ([]broker.Finding, error) {
 		})
 	}
 	return found, nil
+}
+
+// checkBuckets asks a server that is not AWS which buckets the broker's user has: sessions are made of it, so what it has
+// beyond the file is one mistake away from a lease. A server that does not tell is not asked further.
+func (i *Issuer) checkBuckets(ctx context.Context) ([]broker.Finding, error) {
+	own, err := i.ownCredentials(ctx)
+	if err != nil {
+		return nil, i.fault("reading the broker's key", err)
+	}
+	has, err := i.newS3(static(own)).ListBuckets(ctx, &s3.ListBucketsInput{})
+	if err != nil {
+		return nil, nil //nolint:nilerr // it may not list: all the better
+	}
+	var beyond []string
+	for _, bucket := range has.Buckets {
+		name := aws.ToString(bucket.Name)
+		if !slices.ContainsFunc(i.listed, func(t thing) bool { return t.bucket == name }) {
+			beyond = append(beyond, name)
+		}
+	}
+	if len(beyond) == 0 {
+		return nil, nil
+	}
+	return []broker.Finding{{
+		Object: "broker buckets", Problem: fmt.Sprintf("the broker's user reaches %d buckets that the file does not list: %s", len(beyond), shorten(beyond)),
+		Mend: "one user for each environment, with a policy for its buckets alone:\n" + i.RolePolicy(),
+	}}, nil
+}
+
+// shorten names the first few.
+func shorten(names []string) string {
+	const few = 5
+	if len(names) <= few {
+		return strings.Join(names, ", ")
+	}
+	return strings.Join(names[:few], ", ") + ", …"
 }
 
 // UserPolicy is what the broker's user needs, and all that it needs.

@@ -97,7 +97,7 @@ func TestPrintedRolePolicyIsEnoughForEveryLease(t *testing.T) {
 			for _, class := range []broker.Actions{broker.Read, broker.Write, broker.Delete} {
 				for _, action := range aws.Given(class) {
 					c := call{action, resource, now("s3:prefix", "app/")}
-					if wide, narrow := inSession(t, everything, policy, nothing, c), inSession(t, role, policy, nothing, c); wide != narrow {
+					if wide, narrow := inSession(everything, policy, nothing, c), inSession(role, policy, nothing, c); wide != narrow {
 						t.Errorf("%s: %s on %s is %s with a wide role, and %s with the printed one", scope, action, resource, wide, narrow)
 					}
 				}
@@ -106,23 +106,27 @@ func TestPrintedRolePolicyIsEnoughForEveryLease(t *testing.T) {
 	}
 	user := read(t, issuer.UserPolicy())
 	for action, want := range map[string]verdict{"sts:AssumeRole": allowed, "sts:TagSession": allowed, "sts:SetSourceIdentity": allowed, "s3:GetObject": implicit, "iam:PassRole": implicit} {
-		if got := evaluate(t, user, call{action, roleARN, nil}); got != want {
+		if got := evaluate(user, call{action, roleARN, nil}); got != want {
 			t.Errorf("the printed user policy: %s on the role is %s; want %s", action, got, want)
 		}
 	}
-	if got := evaluate(t, user, call{"sts:AssumeRole", "arn:aws:iam::111122223333:role/admin", nil}); got != implicit {
+	if got := evaluate(user, call{"sts:AssumeRole", "arn:aws:iam::111122223333:role/admin", nil}); got != implicit {
 		t.Errorf("the printed user policy: another role is %s", got)
 	}
 }
 
 func TestCheckAtMinIO(t *testing.T) {
 	s := newSite(t)
-	if found := check(t, s.issuer(t)); len(found) != 1 || found["s3/"+s.loose].Refuses || found["s3/"+s.loose].Mend == "" {
-		t.Errorf("found %+v; want the one bucket that is not versioned", found)
+	found := check(t, s.issuer(t))
+	if len(found) != 2 || found["s3/"+s.loose].Refuses || found["s3/"+s.loose].Mend == "" {
+		t.Errorf("found %+v; want the one bucket that is not versioned, and the root user's others", found)
+	}
+	if wide := found["broker buckets"]; wide.Refuses || wide.Mend == "" || !strings.Contains(wide.Problem, " buckets that the file does not list") {
+		t.Errorf("the broker's user is root: %+v", wide)
 	}
 	s.Version(t, s.bucket, types.BucketVersioningStatusSuspended)
-	if found := check(t, s.issuer(t)); len(found) != 2 {
-		t.Errorf("found %+v; want both buckets", found)
+	if found := check(t, s.issuer(t)); len(found) != 3 {
+		t.Errorf("found %+v; want both buckets as well", found)
 	}
 	config := s.config()
 	config.SecretKey = broker.NewSecret("wrong")

@@ -19,11 +19,12 @@ import (
 // The suite runs against MinIO: S3 and STS with session policies. What MinIO does not have is not proven here: roles and
 // their trust, tags, source identity, packed sizes, NotAction (TestSessionPolicy… evaluate those), and the other services.
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	app := "s3/" + s.bucket + "/app/*"
 	issuertest.Run(t, issuertest.Harness{
-		Issuer: s.issuer(t),
-		Reopen: func(t *testing.T) issuertest.Issuer { return s.issuer(t) },
+		Issuer: aws.AllowShortLeases(s.issuer(t)),
+		Reopen: func(t *testing.T) issuertest.Issuer { return aws.AllowShortLeases(s.issuer(t)) },
 
 		ReadWrite: wish(t, app+":read,write"),
 		Delete:    wish(t, app+":read,write,delete"),
@@ -44,7 +45,11 @@ func TestConformance(t *testing.T) {
 		Fault: func(*testing.T) (issuertest.Issuer, error) {
 			config := s.config()
 			config.SecretKey = broker.NewSecret("a-wrong-secret-key")
-			return aws.New(config)
+			issuer, err := aws.New(config)
+			if err != nil {
+				return nil, err
+			}
+			return aws.AllowShortLeases(issuer), nil
 		},
 	})
 }

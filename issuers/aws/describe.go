@@ -2,7 +2,7 @@ package aws
 
 import (
 	"context"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/hourkey/hourkey/broker"
@@ -28,7 +28,6 @@ func (i *Issuer) Describe(ctx context.Context, wish broker.Wish) (broker.Descrip
 		i.forget()
 		return broker.Description{}, i.fault("asking what a write could lose", err)
 	}
-	grants = widen(grants, losses)
 	p := i.sessionPolicy(grants)
 	if _, err := i.text(p); err != nil {
 		return broker.Description{}, err
@@ -45,8 +44,8 @@ func (i *Issuer) lifetime(asked time.Duration) (time.Duration, error) {
 	switch {
 	case asked == 0:
 		return broker.Hour, nil
-	case asked < ttlFloor:
-		return 0, broker.Errorf(broker.CodeInvalid, "a lease at %s lives at least %s, not %s", i.config.Ref, ttlFloor, asked).WithField("ttl")
+	case asked < i.floor:
+		return 0, broker.Errorf(broker.CodeInvalid, "a lease at %s lives at least %s, not %s", i.config.Ref, i.floor, asked).WithField("ttl")
 	case asked > broker.Hour:
 		return 0, broker.Errorf(broker.CodeInvalid, "no key outlives the hour: %s is longer", asked).WithField("ttl")
 	}
@@ -55,9 +54,9 @@ func (i *Issuer) lifetime(asked time.Duration) (time.Duration, error) {
 
 // loss is what was looked up about one place that would be written to.
 type loss struct {
-	place    string // "s3/acme-staging", "dynamodb/orders"
-	destroys bool   // a write there can destroy
-	how      string
+	place string      // "s3/acme-staging", "dynamodb/orders"
+	wall  broker.Wall // native: a write there destroys nothing
+	how   string
 }
 
 // losses asks once for each bucket and table that is written to.
@@ -69,30 +68,47 @@ func (i *Issuer) losses(ctx context.Context, seen *looked, grants []grant) ([]lo
 			continue
 		}
 		known[g.place()] = true
+		var found loss
+		var err error
 		switch g.service.name {
 		case s3Name:
-			kept, err := i.versioned(ctx, seen, g.bucket)
-			if err != nil {
-				return nil, err
-			}
-			how := "the bucket is versioned: what is overwritten is kept as an older version"
-			if !kept {
-				how = "the bucket is not versioned: what is overwritten is gone, so writing counts as deleting"
-			}
-			list = append(list, loss{g.place(), !kept, how})
-		case "dynamodb":
-			expires, err := i.expires(ctx, seen, g.name)
-			if err != nil {
-				return nil, err
-			}
-			how := "the table has no time to live: no item can be written so that it expires"
-			if expires {
-				how = "the table has a time to live: an item can be written so that it expires, so writing counts as deleting"
-			}
-			list = append(list, loss{g.place(), expires, how})
+			found, err = i.lossInBucket(ctx, seen, g.bucket)
+		case dynamoName:
+			found, err = i.lossInTable(ctx, seen, g.name)
+		default:
+			continue
 		}
+		if err != nil {
+			return nil, err
+		}
+		found.place = g.place()
+		list = append(list, found)
 	}
 	return list, nil
+}
+
+func (i *Issuer) lossInBucket(ctx context.Context, seen *looked, bucket string) (loss, error) {
+	kept, err := i.versioned(ctx, seen, bucket)
+	switch {
+	case err != nil:
+		return loss{}, err
+	case !kept:
+		return loss{wall: broker.WallNone, how: "the bucket is not versioned: what is overwritten is gone, so writing counts as deleting"}, nil
+	case i.isCompatible():
+		return loss{wall: broker.WallWeak, how: "the bucket is versioned, but a server like MinIO lets a write name the version that it replaces (versionId): writing counts as deleting"}, nil
+	}
+	return loss{wall: broker.WallNative, how: "the bucket is versioned: what is overwritten is kept as an older version"}, nil
+}
+
+func (i *Issuer) lossInTable(ctx context.Context, seen *looked, table string) (loss, error) {
+	expires, err := i.expires(ctx, seen, table)
+	switch {
+	case err != nil:
+		return loss{}, err
+	case expires:
+		return loss{wall: broker.WallNone, how: "the table has a time to live: an item can be written so that it expires, so writing counts as deleting"}, nil
+	}
+	return loss{wall: broker.WallNative, how: "the table has no time to live: no item can be written so that it expires"}, nil
 }
 
 // place is what is looked up for a grant: a bucket, a table.
@@ -103,18 +119,15 @@ func (g grant) place() string {
 	return string(g.resource)
 }
 
-// widen makes a write that can destroy a delete.
-func widen(grants []grant, losses []loss) []grant {
-	wide := make([]grant, len(grants))
-	for at, g := range grants {
-		wide[at] = g
-		for _, l := range losses {
-			if l.destroys && l.place == g.place() && g.actions.Has(broker.Write) {
-				wide[at].actions |= broker.Delete
-			}
+// gives is what a write at a place can do in spite of the wall there: the human approves it, the session is not given it.
+func (i *Issuer) gives(grants []grant, l loss) []broker.Scope {
+	var scopes []broker.Scope
+	for _, g := range grants {
+		if l.wall != broker.WallNative && l.place == g.place() && g.actions.Has(broker.Write) && !g.actions.Has(broker.Delete) {
+			scopes = append(scopes, broker.Scope{Target: i.config.Ref.Target, Resource: g.resource, Actions: broker.Delete})
 		}
 	}
-	return wide
+	return broker.Normalize(scopes)
 }
 
 func (i *Issuer) scopes(grants []grant) []broker.Scope {
@@ -156,51 +169,61 @@ func (i *Issuer) facts(losses []loss) []broker.Fact {
 
 // walls says what stops what, the weak and missing ones included.
 func (i *Issuer) walls(grants []grant, losses []loss) []broker.WallFact {
-	all, used := broker.AllActions(i.scopes(grants)), map[string]bool{}
-	prefix := false
-	for _, g := range grants {
-		used[g.service.name], prefix = true, prefix || g.prefix
-	}
+	all := broker.AllActions(i.scopes(grants))
 	facts := []broker.WallFact{
 		{Stops: "another environment", Wall: broker.WallNative, How: "the session may reach what is named here, within what the file lists for this environment; everything else is denied"},
 		{Stops: "taking another role, making tokens or keys", Wall: broker.WallNative, How: "not allowed, and denied by the session's policy"},
 	}
 	if !all.Has(broker.Delete) {
-		facts = append(facts, broker.WallFact{Stops: "deleting", Wall: broker.WallNative, How: "not allowed, and denied by the session's policy, whatever the role may do"})
+		facts = append(facts, broker.WallFact{Stops: "the calls that delete", Wall: broker.WallNative, How: "not allowed, and denied by the session's policy, whatever the role may do"})
 	}
-	if prefix {
+	if slices.ContainsFunc(grants, func(g grant) bool { return g.prefix }) {
 		facts = append(facts, broker.WallFact{Stops: "what comes to be under a prefix later", Wall: broker.WallNone, How: "a prefix stays a prefix: it is included"})
 	}
-	for _, l := range losses {
-		fact := broker.WallFact{Stops: "losing what a write replaces in " + l.place, Wall: broker.WallNative, How: l.how}
-		if l.destroys {
-			fact.Wall = broker.WallNone
-		}
-		facts = append(facts, fact)
+	if i.isCompatible() && slices.ContainsFunc(grants, func(g grant) bool { return g.actions.Has(broker.Read) && g.name != "" && i.lists(g) }) {
+		facts = append(facts, broker.WallFact{Stops: "listing names outside the prefix", Wall: broker.WallWeak, How: "a server like MinIO believes a header of the client about the prefix: names in the same bucket can be listed, and not read"})
 	}
-	facts = append(facts, i.serviceWalls(used, all)...)
-	return append(facts,
-		broker.WallFact{Stops: "use after the end", Wall: broker.WallNative, How: "the session's policy denies everything from the end of the lease on, by the provider's clock"},
-		broker.WallFact{Stops: "use after a revoke, before the end", Wall: broker.WallNone, How: "a session cannot be ended singly: it works until its time is over"},
-		broker.WallFact{Stops: "a transfer that is under way at the end", Wall: broker.WallNone, How: "what the provider began to answer it goes on answering"},
-	)
+	for _, l := range losses {
+		facts = append(facts, broker.WallFact{Stops: "losing what a write replaces in " + l.place, Wall: l.wall, How: l.how, Gives: i.gives(grants, l)})
+	}
+	facts = append(facts, serviceWalls(grants)...)
+	return append(facts, i.endWalls()...)
 }
 
-// serviceWalls are those that one service lacks.
-func (i *Issuer) serviceWalls(used map[string]bool, all broker.Actions) []broker.WallFact {
-	if !all.Has(broker.Write) {
-		return nil
+// endWalls are those at the end of a lease.
+func (i *Issuer) endWalls() []broker.WallFact {
+	how := "the session's policy denies everything from the end of the lease on, by the provider's clock"
+	if i.isCompatible() {
+		how = "the session itself is over then"
 	}
+	return []broker.WallFact{
+		{Stops: "use after the end", Wall: broker.WallNative, How: how},
+		{Stops: "use after a revoke, before the end", Wall: broker.WallNone, How: "a session cannot be ended singly: it works until its time is over"},
+		{Stops: "a transfer that is under way at the end", Wall: broker.WallNone, How: "what the provider began to answer it goes on answering"},
+	}
+}
+
+// lacks are the walls that a service does not have, by the class that they would stop.
+var lacks = []struct {
+	service    string
+	class      broker.Actions
+	stops, how string
+}{
+	{s3Name, broker.Write, "the bucket's own rules", "lifecycle rules may remove older versions when their time comes, those made by this lease as well"},
+	{dynamoName, broker.Write, "blanking or overwriting items", "PutItem and UpdateItem can change every item of a granted table"},
+	{"ecr", broker.Write, "moving a tag", "a tag can be put on another image; the former image stays until a lifecycle rule removes it"},
+	{"ecr", broker.Read, "a link to a layer, after the end", "one that was asked for before works until the registry ends it"},
+	{"lambda", broker.Write, "what the function does", "it runs with a role of its own, which this lease does not limit; any of its versions can be called"},
+	{"logs", broker.Write, "lines that mislead", "whoever may write to a log can write anything"},
+	{"", broker.Write, "what a write sets off", "notifications, streams, subscriptions and replication that stand there do with it what you set up, with roles of their own"},
+}
+
+// serviceWalls are those that the services of the grants lack.
+func serviceWalls(grants []grant) []broker.WallFact {
 	var facts []broker.WallFact
-	for _, w := range []struct{ service, stops, how string }{
-		{s3Name, "the bucket's own rules", "lifecycle rules may remove older versions when their time comes, those made by this lease as well"},
-		{"dynamodb", "blanking or overwriting items", "PutItem and UpdateItem can change every item of a granted table"},
-		{"ecr", "moving a tag", "a tag can be put on another image; the former image stays until a lifecycle rule removes it"},
-		{"lambda", "what the function does", "it runs with a role of its own, which this lease does not limit"},
-		{"logs", "lines that mislead", "whoever may write to a log can write anything"},
-	} {
-		if used[w.service] {
-			facts = append(facts, broker.WallFact{Stops: w.stops, Wall: broker.WallNone, How: strings.TrimSpace(w.how)})
+	for _, l := range lacks {
+		if slices.ContainsFunc(grants, func(g grant) bool { return (l.service == "" || l.service == g.service.name) && g.actions.Has(l.class) }) {
+			facts = append(facts, broker.WallFact{Stops: l.stops, Wall: broker.WallNone, How: l.how})
 		}
 	}
 	return facts

@@ -18,12 +18,14 @@
 //	delete  s3 DeleteObject, DeleteObjectVersion · sqs ReceiveMessage, DeleteMessage, PurgeQueue · dynamodb DeleteItem, …
 //	admin   refused
 //
-// A write that could destroy is delete, whatever was asked: to an S3 bucket that is not versioned, where the former object
-// would be gone; to a DynamoDB table with a time to live, where an item can be written so that it expires.
+// A write that could destroy needs the approvals of delete, whatever was asked, and gets no action of delete: to an S3 bucket
+// that is not versioned, where the former object would be gone; to a DynamoDB table with a time to live, where an item can
+// be written so that it expires.
 //
 // # The session policy
 //
 //	Allow  the actions, each on its own ARNs, none with a star
+//	Deny   buckets of other accounts                 (s3:ResourceAccount)
 //	Deny   every action that is not among them       (NotAction: what AWS invents later as well)
 //	Deny   every resource that is not among them     (NotResource)
 //	Deny   everything from the end of the lease on   (aws:CurrentTime)
@@ -39,6 +41,14 @@
 // and console sessions made of it end with it. STS makes no session shorter than 15 minutes; the one of a shorter lease exists until then,
 // able to do nothing. Before its time a session cannot be ended singly. All sessions of the role that are older than now
 // can: "Revoke active sessions" in the IAM console adds the policy AWSRevokeOlderSessions to the role.
+//
+// # A server that is not AWS
+//
+// MinIO lets a client say what a policy's conditions are compared with: a header or a parameter named Currenttime, Prefix, or
+// Versionid goes before the server's own value (tried: TestBypasses). And it lets a write name the version that it replaces.
+// So there, nothing hangs on a condition that a client could turn: a lease ends with its session, and none is shorter than
+// 15 minutes; keys are listed where the whole bucket is the environment's; a write needs the approvals of delete. Releases
+// that let a session make itself a lasting key (CVE-2025-62506) are refused.
 //
 // # The environment
 //

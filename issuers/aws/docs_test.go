@@ -66,11 +66,56 @@ func TestThePageHasThePoliciesThatAreWanted(t *testing.T) {
 		t.Errorf("the worked example of a state has the exceptions %v; want its lock", d.Exceptions)
 	}
 	describe(t, issuer, wish(t, "s3/acme-staging/*:read,write", "sqs/staging-orders:read,write", "dynamodb/staging-orders:read,write")) // "three services fit"
+	one, err := issuer.SessionPolicy(describe(t, issuer, wish(t, "s3/acme-staging/app/*:read,write")), later)
+	if err != nil || len(one) < 700 || len(one) > 900 { // "about 800"
+		t.Errorf("the policy for one prefix has %d characters: %v", len(one), err)
+	}
+}
+
+// The worked example of a state hangs together: the lock is that of the backend's key, the task gives what the backend does,
+// and the run ends as it says.
+func TestThePagesStateIsOneExample(t *testing.T) {
+	c := newCloud()
+	file := settings(t, blocks(t, "yaml")[0])
+	backend := map[string]string{}
+	for _, match := range regexp.MustCompile(`(?m)^ +(\w+) += "([^"]+)"$`).FindAllStringSubmatch(blocks(t, "hcl")[0], -1) {
+		backend[match[1]] = match[2]
+	}
+	if lock := "s3/" + backend["bucket"] + "/" + backend["key"] + ".tflock"; len(file.Locks) != 1 || file.Locks[0].Object != lock || file.Region != backend["region"] {
+		t.Errorf("the file has the locks %+v in %s; the backend's is %s in %s", file.Locks, file.Region, lock, backend["region"])
+	}
+	var tasks map[string]struct{ Gives []string }
+	if err := yaml.Unmarshal([]byte(blocks(t, "yaml")[1]), &tasks); err != nil {
+		t.Fatal(err)
+	}
+	c.role, c.buckets = "hourkey-staging", map[string]string{backend["bucket"]: "Enabled"}
+	issuer := open(t, c.config(func(s *aws.Settings) { *s = file }))
+	policy := policyOf(t, issuer, later, strings.TrimPrefix(tasks["plan-shop"].Gives[0], "files:"))
+	state := "arn:aws:s3:::" + backend["bucket"] + "/" + backend["key"]
+	for _, test := range []struct {
+		call call
+		want verdict
+	}{
+		{call{"s3:GetObject", state, now()}, allowed}, {call{"s3:PutObject", state, now()}, allowed}, {call{"s3:PutObject", state + ".tflock", now()}, allowed},
+		{call{"s3:DeleteObject", state + ".tflock", now()}, allowed}, {call{"s3:DeleteObject", state, now()}, explicit},
+		{call{"s3:ListBucket", "arn:aws:s3:::" + backend["bucket"], now("s3:prefix", "shop/")}, allowed},
+	} {
+		if got := inSession(everything, policy, nothing, test.call); got != test.want {
+			t.Errorf("%s on %s is %s; want %s", test.call.action, test.call.resource, got, test.want)
+		}
+	}
+	run := blocks(t, "console")[0]
+	for _, part := range []string{"--task plan-shop --environment staging", "aws s3 ls s3://" + backend["bucket"] + "/shop/", "aws s3 rm s3://" + backend["bucket"] + "/" + backend["key"]} {
+		if !strings.Contains(run, part) {
+			t.Errorf("the worked run has no %q:\n%s", part, run)
+		}
+	}
 }
 
 // The lines for a server that is not AWS, run at one: afterwards a lease of that user works in its bucket, and neither the
 // lease nor the user reaches another environment's.
 func TestThePagesLinesMakeAUserForOneEnvironmentAtMinIO(t *testing.T) {
+	t.Parallel()
 	server(t) // skips where there is none
 	own, err := miniotest.New()
 	if err != nil {

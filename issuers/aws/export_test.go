@@ -19,6 +19,13 @@ func (i *Issuer) SessionPolicy(d broker.Description, end string) (string, error)
 	return strings.ReplaceAll(text, openEnd, end), err
 }
 
+// AllowShortLeases has an issuer at a server that is not AWS make leases as short as at AWS, that end by their policy. The
+// clients of most tests do not lie about the time; TestMinIOBelievesTheClient has one that does.
+func AllowShortLeases(i *Issuer) *Issuer {
+	i.floor = ttlFloor
+	return i
+}
+
 // Looking is the client that looks up what a write could lose.
 func (i *Issuer) Looking(ctx context.Context) (*s3.Client, error) {
 	seen, err := i.look(ctx)
@@ -44,3 +51,6 @@ func Looks() []string {
 
 // Dangerous are the patterns that are denied by name where NotAction is not known.
 const Dangerous = dangerous
+
+// Canonical is the one spelling of an endpoint.
+func Canonical(endpoint string) string { return canonical(endpoint) }

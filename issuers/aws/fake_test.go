@@ -164,6 +164,9 @@ func (c *cloud) assume(w *httptest.ResponseRecorder, form url.Values) {
 		c.lie(&a)
 	}
 	w.Header().Set("Date", a.Date.UTC().Format(http.TimeFormat))
+	if a.Date.IsZero() {
+		w.Header().Del("Date")
+	}
 	source := ""
 	if a.Source != "" {
 		source = "<SourceIdentity>" + a.Source + "</SourceIdentity>"
@@ -194,6 +197,11 @@ func (c *cloud) s3(w *httptest.ResponseRecorder, request *http.Request) {
 	default:
 		c.note("s3:GetBucketVersioning " + bucket)
 		status, known := c.buckets[bucket]
+		if c.denies["bucket "+bucket] {
+			w.WriteHeader(404)
+			fmt.Fprint(w, `<Error><Code>NoSuchBucket</Code><Message>The specified bucket does not exist</Message></Error>`)
+			return
+		}
 		if !known || c.denies["s3:GetBucketVersioning "+bucket] || request.Header.Get("X-Amz-Expected-Bucket-Owner") != account {
 			w.WriteHeader(403)
 			fmt.Fprint(w, `<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>`)
@@ -211,6 +219,11 @@ func (c *cloud) timeToLive(w *httptest.ResponseRecorder, body string) {
 	_ = json.Unmarshal([]byte(body), &asked)
 	c.note("dynamodb:DescribeTimeToLive " + asked.TableName)
 	status, known := c.tables[asked.TableName]
+	if c.denies["table "+asked.TableName] {
+		w.WriteHeader(400)
+		fmt.Fprint(w, `{"__type":"com.amazonaws.dynamodb.v20120810#ResourceNotFoundException","message":"Requested resource not found"}`)
+		return
+	}
 	if !known || c.denies["dynamodb:DescribeTimeToLive"] {
 		w.WriteHeader(400)
 		fmt.Fprint(w, `{"__type":"com.amazon.coral.service#AccessDeniedException","Message":"not authorized"}`)

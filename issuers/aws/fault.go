@@ -37,6 +37,15 @@ func isWrongKey(err error) bool {
 	return false
 }
 
+// isMissing tells whether there is no such bucket or table, or not in this region.
+func isMissing(err error) bool {
+	switch codeOf(err) {
+	case "NoSuchBucket", "ResourceNotFoundException", "TableNotFoundException", "PermanentRedirect", "MovedPermanently":
+		return true
+	}
+	return false
+}
+
 // fault turns a failure into an error for the caller. The SDK's own error is not kept: one about an answer that cannot be
 // read carries that answer, credentials and all. Its text is, for the operator's log, without the broker's key.
 func (i *Issuer) fault(doing string, err error) error {
@@ -51,6 +60,9 @@ func (i *Issuer) fault(doing string, err error) error {
 	case isDenied(err):
 		return broker.Errorf(broker.CodeUnavailable, "%s: the broker's user, or the role, lacks a permission for %s", target, doing).Because(cause).
 			WithNext("ask the operator to run hourkeyd check --live: it prints the policy that mends it")
+	case isMissing(err):
+		return broker.Errorf(broker.CodeNotFound, "%s: what is to be written to does not exist in region %s (%s)", target, i.config.Settings.Region, code).WithField("scope").Because(cause).
+			WithNext("ask the operator to run hourkeyd check --live: it names what is missing")
 	case code == "PackedPolicyTooLarge":
 		return broker.Errorf(broker.CodeInvalid, "%s: the session policy for this is too large for STS", target).WithField("scope").Because(cause).
 			WithNext("ask for fewer resources at once, or for one prefix instead of several names")

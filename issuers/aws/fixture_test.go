@@ -97,7 +97,7 @@ func open(tb testing.TB, config aws.Config) *aws.Issuer {
 
 func wish(tb testing.TB, texts ...string) broker.Wish {
 	tb.Helper()
-	w := broker.Wish{TTL: 10 * time.Minute}
+	w := broker.Wish{TTL: 20 * time.Minute}
 	for _, text := range texts {
 		scope, err := broker.ParseScope("files:" + text)
 		if err != nil {
@@ -147,3 +147,10 @@ func (s *site) as(c broker.Credential) *s3.Client {
 }
 
 func ignore[T any](_ T, err error) error { return err }
+
+func writeFile(tb testing.TB, name, text string) {
+	tb.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+}

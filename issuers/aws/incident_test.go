@@ -1,6 +1,7 @@
 package aws_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -8,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/issuers/aws"
 	"github.com/hourkey/hourkey/issuers/aws/actions"
 )
 
@@ -21,19 +23,25 @@ var destroy = []struct{ what, calls string }{
 		elasticloadbalancing:DeleteTargetGroup elasticloadbalancing:DeleteLoadBalancer lambda:DeleteFunction lambda:PutFunctionConcurrency
 		ec2:ModifyInstanceAttribute ec2:TerminateInstances ec2:StopInstances ec2:DeleteLaunchTemplate ecr:BatchDeleteImage ecr:DeleteRepository
 		sqs:PurgeQueue sqs:DeleteQueue sns:DeleteTopic logs:DeleteLogGroup logs:DeleteLogStream logs:PutRetentionPolicy
-		cloudfront:UpdateDistribution cloudfront:DeleteDistribution`},
+		cloudfront:UpdateDistribution cloudfront:DeleteDistribution elasticloadbalancing:DeleteRule application-autoscaling:DeregisterScalableTarget
+		servicediscovery:DeleteService eks:DeleteNodegroup eks:DeleteCluster ec2:DetachVolume ec2:DeleteKeyPair sns:Unsubscribe`},
 	{"the database", `rds:ModifyDBInstance rds:DeleteDBInstance rds:DeleteDBInstanceAutomatedBackup rds:ModifyDBCluster rds:DeleteDBCluster
 		rds:DeleteGlobalCluster rds:RemoveFromGlobalCluster rds:DeleteDBSubnetGroup rds:DeleteDBParameterGroup
 		dynamodb:UpdateTable dynamodb:DeleteTable dynamodb:DeleteItem dynamodb:BatchWriteItem dynamodb:UpdateContinuousBackups dynamodb:UpdateTimeToLive
+		rds:DeleteOptionGroup rds:DeleteDBClusterParameterGroup rds:StopDBInstance rds:DeleteDBProxy dynamodb:DeleteTableReplica
+		elasticfilesystem:DeleteMountTarget elasticfilesystem:DeleteFileSystem
 		elasticache:DeleteReplicationGroup elasticache:DeleteCacheCluster s3:DeleteObject s3:DeleteObjectVersion s3:DeleteBucket`},
 	{"the snapshots and backups", `rds:DeleteDBSnapshot rds:DeleteDBClusterSnapshot rds:DeleteDBClusterAutomatedBackup rds:ModifyDBSnapshotAttribute
 		ec2:DeleteSnapshot ec2:DeregisterImage ec2:DeleteVolume ec2:ModifySnapshotAttribute elasticache:DeleteSnapshot dynamodb:DeleteBackup
+		backup:DeleteBackupSelection backup:DisassociateRecoveryPoint
 		backup:DeleteRecoveryPoint backup:DeleteBackupVault backup:DeleteBackupPlan backup:UpdateRecoveryPointLifecycle
 		backup:DeleteBackupVaultLockConfiguration s3:PutBucketVersioning s3:PutLifecycleConfiguration s3:BypassGovernanceRetention
 		s3:PutReplicationConfiguration kms:ScheduleKeyDeletion kms:DisableKey`},
 	{"the network", `ec2:DisassociateAddress ec2:ReleaseAddress ec2:DeleteNatGateway ec2:DisassociateRouteTable ec2:DeleteRoute ec2:DeleteRouteTable
 		ec2:DetachInternetGateway ec2:DeleteInternetGateway ec2:DeleteVpcEndpoints ec2:RevokeSecurityGroupIngress ec2:RevokeSecurityGroupEgress
 		ec2:DeleteSecurityGroup ec2:DetachNetworkInterface ec2:DeleteNetworkInterface ec2:DeleteNetworkAclEntry ec2:DeleteNetworkAcl
+		ec2:DisassociateVpcCidrBlock ec2:ModifyVpcAttribute ec2:ModifySubnetAttribute ec2:DeleteEgressOnlyInternetGateway ec2:DeleteFlowLogs
+		ec2:DeleteTransitGatewayVpcAttachment ec2:DetachVpnGateway ec2:DeleteVpnGateway ec2:DeleteVpnConnection ec2:UnassignPrivateIpAddresses
 		ec2:DeleteSubnet ec2:DeleteVpcPeeringConnection ec2:DeleteDhcpOptions ec2:DeleteVpc route53:ChangeResourceRecordSets
 		route53:DeleteHostedZone acm:DeleteCertificate`},
 	{"what holds it together", `iam:DetachRolePolicy iam:DeleteRolePolicy iam:RemoveRoleFromInstanceProfile iam:DeleteInstanceProfile iam:DeleteRole
@@ -44,18 +52,24 @@ var destroy = []struct{ what, calls string }{
 // Each call of the destruction, under a write lease for that very site, is denied: the role behind it may do anything,
 // and every resource's own policy gives everything to the session.
 func TestSecondIncidentTerraformDestroyOfNetworkServiceDatabaseAndSnapshotsUnderAWriteLease(t *testing.T) {
-	issuer := newCloud().issuer(t)
-	tried := 0
-	for _, scope := range everyScope {
+	issuer := newCloud().issuer(t, func(s *aws.Settings) {
+		s.Locks = []aws.Lock{
+			{Object: "s3/acme-state/shop/terraform.tfstate.tflock", Why: "Terraform removes its own lock"},
+			{Object: "dynamodb/tf-locks/acme-state/shop/terraform.tfstate", Why: "Terraform removes its own lock"},
+		}
+	})
+	tried, state := 0, []string{"arn:aws:s3:::acme-state/shop/terraform.tfstate", "arn:aws:s3:::acme-state", "arn:aws:dynamodb:eu-central-1:111122223333:table/tf-locks"}
+	others := now("dynamodb:LeadingKeys", "acme-state/bank/terraform.tfstate") // whose lock it would be
+	for _, scope := range append([]string{"s3/acme-state/shop/*:read,write", "dynamodb/tf-locks:read,write"}, everyScope...) {
 		policy := policyOf(t, issuer, later, scope)
 		for _, part := range destroy {
 			for action := range strings.FieldsSeq(part.calls) {
 				if v := actions.Classify(action); v.Class&(broker.Read|broker.Write) != 0 || strings.HasPrefix(v.Why, "the reference has no") {
 					t.Errorf("%s, of %s, is %s: %s", action, part.what, v.ClassName(), v.Why)
 				}
-				for _, resource := range append(mine, foreign...) {
+				for _, resource := range slices.Concat(mine, foreign, state) {
 					tried++
-					if got := inSession(t, everything, policy, everything, call{action, resource, now()}); got != explicit {
+					if got := inSession(everything, policy, everything, call{action, resource, others}); got != explicit {
 						t.Errorf("a lease for %s: %s, of %s, on %s is %s", scope, action, part.what, resource, got)
 					}
 				}

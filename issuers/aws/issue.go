@@ -55,8 +55,12 @@ func (i *Issuer) checkOrder(order broker.Order) (time.Duration, error) {
 		return 0, broker.Errorf(broker.CodeInternal, "the lease is ordered for %s, longer than the %s described or than the hour, or for no time at all", order.TTL, order.Description.TTL)
 	}
 	left := min(order.TTL, order.Expires.Sub(i.config.Now()))
-	if left < time.Second {
+	switch {
+	case left < time.Second:
 		return 0, broker.Errorf(broker.CodeExpired, "%s: issuing took longer than the lease was to live", i.config.Ref)
+	case left < i.floor-maxSkew:
+		return 0, broker.Errorf(broker.CodeExpired, "%s: what is left of the lease, %s, is less than the shortest session that ends in time", i.config.Ref, left.Round(time.Second)).
+			WithNext("ask for a new lease")
 	}
 	return left, nil
 }

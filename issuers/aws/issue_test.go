@@ -74,6 +74,7 @@ func TestWhatSTSAnswersIsNotBelieved(t *testing.T) {
 		"no secret key":                        {func(a *answer) { a.Secret = "" }, broker.CodeUnavailable},
 		"no session token: a lasting key":      {func(a *answer) { a.Token = "" }, broker.CodeUnavailable},
 		"a clock that is behind":               {func(a *answer) { a.Date = time.Now().Add(-30 * time.Second) }, broker.CodeUnavailable},
+		"no time":                              {func(a *answer) { a.Date = time.Time{} }, broker.CodeUnavailable},
 		"a clock that is ahead":                {func(a *answer) { a.Date = time.Now().Add(30 * time.Second) }, broker.CodeUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -105,6 +106,7 @@ func TestTokenUtilizationIsReadWhereItIsTold(t *testing.T) {
 
 // The provider down, slow, half-answering: a clear error in time, and no secret in it.
 func TestProviderThatFailsAtIssue(t *testing.T) {
+	t.Parallel()
 	reply := func(status int, body string) func(*http.Request) *http.Response {
 		return func(r *http.Request) *http.Response { return respond(r, status, body) }
 	}
@@ -118,6 +120,7 @@ func TestProviderThatFailsAtIssue(t *testing.T) {
 		"throttling": reply(400, `<ErrorResponse><Error><Code>Throttling</Code><Message>Rate exceeded</Message></Error></ErrorResponse>`),
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			c := newCloud()
 			issuer := c.issuer(t)
 			order := orderFor(describe(t, issuer, wish(t, "s3/acme-staging/app/*:read")), "hk-i1-l1")
@@ -259,8 +262,12 @@ func TestWriteToATableWithATimeToLiveIsDelete(t *testing.T) {
 	for scope, want := range map[string]string{
 		"dynamodb/orders:read,write": "read,write", "dynamodb/sessions:read,write": "read,write,delete", "dynamodb/sessions:read": "read",
 	} {
-		if got := broker.AllActions(describe(t, issuer, wish(t, scope)).Scopes).String(); got != want {
-			t.Errorf("%s is described as %s; want %s", scope, got, want)
+		d := describe(t, issuer, wish(t, scope))
+		if got := broker.AllActions(d.Means()).String(); got != want {
+			t.Errorf("%s means %s; want %s", scope, got, want)
+		}
+		if strings.Contains(strings.Join(d.Native, ""), "DeleteItem") {
+			t.Errorf("%s is given DeleteItem: %s", scope, d.Native)
 		}
 	}
 	c.denies["dynamodb:DescribeTimeToLive"] = true
@@ -270,6 +277,27 @@ func TestWriteToATableWithATimeToLiveIsDelete(t *testing.T) {
 	c.denies["s3:GetBucketVersioning acme-staging"] = true
 	if _, err := issuer.Describe(t.Context(), wish(t, "s3/acme-staging/*:write")); broker.CodeOf(err) != broker.CodeUnavailable {
 		t.Errorf("the role may not ask, or the bucket is another account's: %v; want it refused", err)
+	}
+}
+
+// What does not exist, or is in another region, is told as that: trying again would not help.
+func TestWriteToWhatDoesNotExistIsRefused(t *testing.T) {
+	c := newCloud()
+	issuer := c.issuer(t)
+	c.denies["bucket acme-staging"], c.denies["table orders"] = true, true
+	for _, scope := range []string{"s3/acme-staging/*:write", "dynamodb/orders:write"} {
+		if _, err := issuer.Describe(t.Context(), wish(t, scope)); broker.CodeOf(err) != broker.CodeNotFound || next(err) == "" {
+			t.Errorf("%s: %v; want %s, and what to do", scope, err, broker.CodeNotFound)
+		}
+	}
+	found := check(t, issuer)
+	for _, place := range []string{"s3/acme-staging", "dynamodb/orders"} {
+		if f := found[place]; f.Mend == "" || !strings.Contains(f.Problem, "no such place") {
+			t.Errorf("%s: check finds %+v", place, f)
+		}
+	}
+	if found["s3/acme-loose"].Mend == "" {
+		t.Errorf("the first that is missing hides the others: %+v", found)
 	}
 }
 
@@ -308,6 +336,8 @@ func TestSessionOrRootAsTheBrokersOwnCredentialIsRefused(t *testing.T) {
 		"arn:aws:sts::111122223333:federated-user/broker":   "role chaining",
 		"arn:aws:iam::111122223333:root":                    "account root",
 		"arn:aws-us-gov:sts::111122223333:assumed-role/a/b": "role chaining",
+		"":                                      "broker key", // half an answer
+		"arn:aws:iam::111122223333:role/broker": "broker key",
 	} {
 		c := newCloud()
 		c.caller = arn

@@ -38,8 +38,9 @@ const pointAssume = "issue assume role"
 type Issuer struct {
 	config Config
 	role   role
-	listed []thing  // Settings.Resources
-	locks  []lockOf // Settings.Locks
+	floor  time.Duration // the shortest lease
+	listed []thing       // Settings.Resources
+	locks  []lockOf      // Settings.Locks
 	own    aws.CredentialsProvider
 	http   *http.Client
 	sts    *sts.Client
@@ -57,7 +58,8 @@ var (
 const (
 	// ttlFloor leaves at least a second: the end is told to IAM in whole seconds, rounded down.
 	ttlFloor = 2 * time.Second
-	// stsFloor is the shortest session that STS makes.
+	// stsFloor is the shortest session that STS makes. At a server that is not AWS no lease is shorter: MinIO believes a
+	// header of the client about the time, so that a policy's end is none to who lies, and the session's own end is.
 	stsFloor = 15 * time.Minute
 )
 
@@ -76,8 +78,9 @@ func New(config Config) (*Issuer, error) {
 	case strings.HasPrefix(key, "ASIA"):
 		return nil, invalid("access_key", "is that of a session: the broker wants a key of an IAM user, since a session assumes a role for an hour at most and dies itself")
 	}
+	config.Settings.Endpoint = canonical(config.Settings.Endpoint)
 	i := &Issuer{
-		config: config, role: parseRole(config.Settings.Role), http: newHTTP(config.Transport), looking: make(chan struct{}, 1),
+		config: config, role: parseRole(config.Settings.Role), floor: ttlFloor, http: newHTTP(config.Transport), looking: make(chan struct{}, 1),
 		own: credentials.NewStaticCredentialsProvider(key, config.SecretKey.Reveal(), ""),
 	}
 	for _, resource := range config.Settings.Resources {
@@ -87,6 +90,9 @@ func New(config Config) (*Issuer, error) {
 	for _, lock := range config.Settings.Locks {
 		l, _ := parseLock(lock)
 		i.locks = append(i.locks, l)
+	}
+	if i.isCompatible() {
+		i.floor = stsFloor
 	}
 	i.sts = i.newSTS()
 	_, err := i.text(i.lookPolicy())
@@ -107,16 +113,18 @@ func (i *Issuer) Close() error {
 
 // Capabilities says what a session promises.
 func (i *Issuer) Capabilities() broker.Capabilities {
-	return broker.Capabilities{Kind: Kind, TTLFloor: ttlFloor, EndsEarly: false, Ends: i.ends()}
+	return broker.Capabilities{Kind: Kind, TTLFloor: i.floor, EndsEarly: false, Ends: i.ends()}
 }
 
 func (i *Issuer) ends() string {
-	who, early := "AWS", "A human can end all sessions of the role at once: in IAM, \"Revoke active sessions\" adds the policy AWSRevokeOlderSessions to it."
+	const singly = "A session cannot be ended singly before its time. "
 	if i.isCompatible() {
-		who, early = "the server", "Taking the broker's user away at the server ends all of them at once."
+		return "At the TTL, within a second or two, by the session's own end, whether or not a broker runs. The server makes no session shorter than 15 minutes, " +
+			"so no lease is shorter either. " + singly + "Taking the broker's user away at the server ends all of them at once."
 	}
-	return "At the TTL to the second, by the clock of " + who + " at every call, whether or not a broker runs: the session's own policy denies everything from then on. " +
-		"STS makes no session shorter than 15 minutes; that of a shorter lease exists until then, able to do nothing. A session cannot be ended singly before its time. " + early
+	return "At the TTL to the second, by the clock of AWS at every call, whether or not a broker runs: the session's own policy denies everything from then on. " +
+		"STS makes no session shorter than 15 minutes; that of a shorter lease exists until then, able to do nothing. " + singly +
+		"A human can end all sessions of the role at once: in IAM, \"Revoke active sessions\" adds the policy AWSRevokeOlderSessions to it."
 }
 
 // Identify asks STS who it is that sessions are made of.

@@ -2,6 +2,10 @@ package aws
 
 import (
 	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -100,7 +104,7 @@ func (i *Issuer) caller(ctx context.Context) (string, error) {
 		return "", err
 	}
 	arn := aws.ToString(out.Arn)
-	if finding, wrong := unfit(arn); wrong {
+	if finding, wrong := i.unfit(arn); wrong {
 		return "", broker.Errorf(broker.CodeWall, "%s: %s [%s]", i.config.Ref, finding.Problem, finding.Object).WithNext("%s", finding.Mend)
 	}
 	return arn, nil
@@ -111,16 +115,26 @@ func isUnsupported(err error) bool {
 	return slices.Contains([]string{"InvalidParameterValue", "InvalidAction", "NotImplemented", "MethodNotAllowed", "UnknownOperationException"}, codeOf(err))
 }
 
-// unfit says why a credential must not be the broker's own.
-func unfit(arn string) (broker.Finding, bool) {
-	const mend = "make an IAM user for the broker, with sts:AssumeRole on the one role as its only permission, and name its access key in access_key and secret_key"
-	switch {
-	case strings.Contains(arn, ":assumed-role/"), strings.Contains(arn, ":federated-user/"):
-		return broker.Finding{Refuses: true, Object: "role chaining", Problem: "the broker's own credential is a session (" + arn + "): sessions made of sessions live an hour at most and carry the first one's identity", Mend: mend}, true
-	case strings.HasSuffix(arn, ":root"):
-		return broker.Finding{Refuses: true, Object: "account root", Problem: "the broker's own credential is the account's root (" + arn + "), which nothing limits", Mend: mend}, true
+var userPattern = regexp.MustCompile(`^arn:(aws|aws-cn|aws-us-gov):iam::[0-9]{12}:user/`)
+
+// unfit says why a credential must not be the broker's own. At AWS only an IAM user's is fit: whoever says nothing of
+// itself may be a session as well.
+func (i *Issuer) unfit(arn string) (broker.Finding, bool) {
+	finding := broker.Finding{
+		Refuses: true,
+		Mend:    "make an IAM user for the broker, with sts:AssumeRole on the one role as its only permission, and name its access key in access_key and secret_key",
 	}
-	return broker.Finding{}, false
+	switch {
+	case strings.Contains(arn, ":sts::"):
+		finding.Object, finding.Problem = "role chaining", "the broker's own credential is a session ("+arn+"): sessions made of sessions live an hour at most and carry the first one's identity"
+	case strings.HasSuffix(arn, ":root"):
+		finding.Object, finding.Problem = "account root", "the broker's own credential is the account's root ("+arn+"), which nothing limits"
+	case !i.isCompatible() && !userPattern.MatchString(arn):
+		finding.Object, finding.Problem = "broker key", fmt.Sprintf("the broker's own credential is not an IAM user's: STS says %q", arn)
+	default:
+		return broker.Finding{}, false
+	}
+	return finding, true
 }
 
 // lookPolicy lets a session ask whether buckets are versioned and whether tables expire items, and nothing else.
@@ -130,7 +144,7 @@ func (i *Issuer) lookPolicy() policy {
 		switch t.service.name {
 		case s3Name:
 			buckets = append(buckets, i.arns(t, bucket)...)
-		case "dynamodb":
+		case dynamoName:
 			tables = append(tables, i.arns(t, named)...)
 		}
 	}
@@ -151,24 +165,24 @@ func (i *Issuer) lookPolicy() policy {
 }
 
 // prove tries a server that is not AWS: does it hold a session to its policy, and does it know what time it is? A
-// session whose policy has ended must be refused what the looking one is allowed.
+// session whose policy has ended must be refused what the looking one is allowed. And does the policy hold for the
+// server's own administration?
 func (i *Issuer) prove(ctx context.Context, seen *looked) error {
+	name, err := i.askable(ctx, seen)
+	if err != nil {
+		return err
+	}
 	p := i.lookPolicy()
-	over := statement{
+	p.Statement = append(p.Statement, statement{
 		Effect: "Deny", Action: p.Statement[0].Action, Resource: many{"*"},
 		Condition: condition{"DateGreaterThanEquals": {"aws:CurrentTime": {shown(i.config.Now().Add(-time.Minute))}}},
-	}
-	p.Statement = append(p.Statement, over)
+	})
 	text, err := i.text(p)
 	if err != nil {
 		return err
 	}
 	ended, err := i.assume(ctx, session{name: lookName, policy: text, duration: stsFloor})
 	if err != nil {
-		return err
-	}
-	name := i.listed[0].bucket
-	if _, err := seen.s3.GetBucketVersioning(ctx, &s3.GetBucketVersioningInput{Bucket: &name}); err != nil {
 		return err
 	}
 	_, err = i.newS3(static(ended.Credentials)).GetBucketVersioning(ctx, &s3.GetBucketVersioningInput{Bucket: &name})
@@ -178,6 +192,42 @@ func (i *Issuer) prove(ctx context.Context, seen *looked) error {
 			WithNext("use a server that evaluates session policies with aws:CurrentTime, like AWS or MinIO")
 	case !isDenied(err):
 		return err
+	}
+	return i.proveAdministration(ctx, ended.Credentials)
+}
+
+// askable gives a bucket whose versioning the broker's user may ask for.
+func (i *Issuer) askable(ctx context.Context, seen *looked) (string, error) {
+	var refused []string
+	for _, t := range i.listed {
+		_, err := i.versioned(ctx, seen, t.bucket)
+		switch {
+		case err == nil:
+			return t.bucket, nil
+		case !isDenied(err) && !isMissing(err):
+			return "", err
+		}
+		refused = append(refused, "s3/"+t.bucket)
+	}
+	return "", broker.Errorf(broker.CodeWall, "%s: the broker's user may not s3:GetBucketVersioning on any bucket that the file lists, or there is none of them: neither their versioning nor the server's session policies can be tried [s3:GetBucketVersioning %s]",
+		i.config.Ref, strings.Join(refused, " ")).WithNext("give the broker's user at the server this policy:\n%s", i.RolePolicy())
+}
+
+// proveAdministration tries whether a session may use MinIO's administration for itself. Releases before 2025-10-15 take
+// only an explicit deny there (CVE-2025-62506): such a session could make itself a lasting key with all its user's power.
+// Who is asked about is the session itself; nothing is changed. Other servers do not know the path.
+func (i *Issuer) proveAdministration(ctx context.Context, as aws.Credentials) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, i.config.Settings.Endpoint+"/minio/admin/v3/user-info?accessKey="+url.QueryEscape(as.AccessKeyID), http.NoBody)
+	if err != nil {
+		return err
+	}
+	status, answer, err := i.send(request, as, "", s3Name, i.config.Settings.Region)
+	if err != nil {
+		return err
+	}
+	if code := refusal(status, answer); status == http.StatusOK || strings.HasPrefix(code, "XMinioAdmin") {
+		return broker.Errorf(broker.CodeWall, "%s: the server lets a session into its administration in spite of its policy (%s): a lease could make itself a lasting key [server administration]", i.config.Ref, code).
+			WithNext("upgrade MinIO: releases before 2025-10-15 have this hole (CVE-2025-62506)")
 	}
 	return nil
 }

@@ -54,6 +54,7 @@ func encode(value any) ([]byte, error) {
 
 // allowance is one action: what it is allowed on, and under which condition on the keys that are listed.
 type allowance struct {
+	on       kind
 	arns     []string
 	prefixes []string // of listed keys; nil: no condition
 }
@@ -62,8 +63,8 @@ type allowance struct {
 func (i *Issuer) sessionPolicy(grants []grant) policy {
 	locks := i.activeLocks(grants)
 	allowed := i.allowed(grants)
-	statements := allow(allowed)
-	statements = append(statements, i.unlocking(locks)...)
+	statements, unlocks := allow(allowed), i.unlocking(locks)
+	statements = append(statements, unlocks...)
 	var actions, arns []string
 	for _, s := range statements {
 		actions, arns = append(actions, s.Action...), append(arns, s.Resource...)
@@ -72,8 +73,12 @@ func (i *Issuer) sessionPolicy(grants []grant) policy {
 	slices.Sort(arns)
 	actions, arns = slices.Compact(actions), slices.Compact(arns)
 	statements = append(statements, i.onlyLocks(locks, allowed)...)
-	if i.isCompatible() && slices.Contains(actions, "s3:PutObject") {
+	statements = append(statements, crossed(allowed, unlocks)...)
+	switch usesS3 := slices.ContainsFunc(actions, func(a string) bool { return strings.HasPrefix(a, "s3:") }); {
+	case i.isCompatible() && slices.Contains(actions, "s3:PutObject"):
 		statements = append(statements, noTags())
+	case !i.isCompatible() && usesS3:
+		statements = append(statements, i.ownBuckets())
 	}
 	statements = append(statements,
 		i.denyOthers(actions),
@@ -89,7 +94,7 @@ func (i *Issuer) allowed(grants []grant) map[string]*allowance {
 	all := map[string]*allowance{} // action, for a listing with its bucket → where
 	for _, g := range grants {
 		for _, r := range g.service.rows {
-			if !g.actions.Has(r.class) || r.on == listing && !g.prefix { // the list of one key would show others that begin so
+			if !g.actions.Has(r.class) || r.on == listing && !i.lists(g) {
 				continue
 			}
 			for _, action := range r.names(g.service.name) {
@@ -98,7 +103,7 @@ func (i *Issuer) allowed(grants []grant) map[string]*allowance {
 					key += " " + g.bucket
 				}
 				if all[key] == nil {
-					all[key] = &allowance{}
+					all[key] = &allowance{on: r.on}
 				}
 				a := all[key]
 				a.arns = append(a.arns, i.arns(g.thing, r.on)...)
@@ -109,6 +114,15 @@ func (i *Issuer) allowed(grants []grant) map[string]*allowance {
 		}
 	}
 	return all
+}
+
+// lists tells whether keys are listed. The list of one key would show others that begin so. At a server that is not AWS
+// names are listed where the whole bucket is the environment's: MinIO believes a header of the client about the prefix.
+func (i *Issuer) lists(g grant) bool {
+	if !g.prefix || !i.isCompatible() {
+		return g.prefix
+	}
+	return slices.ContainsFunc(i.listed, func(t thing) bool { return t.bucket == g.bucket && t.prefix && t.name == "" })
 }
 
 // allow makes one statement for all actions that are allowed alike.
@@ -139,58 +153,54 @@ func allow(all map[string]*allowance) []statement {
 	return statements
 }
 
-// unlocking allows the end of a lock: of that object, or of the one item of a table.
-func (i *Issuer) unlocking(locks []lockOf) []statement {
-	var statements []statement
-	var keys []string
-	for _, l := range locks {
-		if l.id == "" {
-			keys = append(keys, i.arns(l.thing, object)...)
+// crossed denies each action on what only other actions are given on: where one prefix is read and another one written, a
+// bucket's own policy must not add that the first is written. Where all is given alike there is nothing to deny.
+func crossed(allowed map[string]*allowance, unlocks []statement) []statement {
+	given := map[string][]string{} // service and kind → everything that some action is given on
+	for action, a := range allowed {
+		given[a.place(action)] = append(given[a.place(action)], a.arns...)
+	}
+	alike := map[string]*statement{} // where it is given → what is
+	for _, action := range slices.Sorted(maps.Keys(allowed)) {
+		a := allowed[action]
+		everywhere := !slices.ContainsFunc(given[a.place(action)], func(arn string) bool { return !slices.Contains(a.arns, arn) })
+		if a.on == listing || everywhere {
 			continue
 		}
-		statements = append(statements, statement{
-			Effect: "Allow", Action: many{"dynamodb:DeleteItem"}, Resource: i.arns(l.thing, named),
-			Condition: condition{"ForAnyValue:StringEquals": {leadingKeys: {l.id}}}, // false where there is no key; others are denied below
-		})
+		besides := slices.Clone(a.arns)
+		for _, s := range unlocks {
+			if s.Action[0] == action {
+				besides = append(besides, s.Resource...)
+			}
+		}
+		where := strings.Join(besides, " ")
+		if alike[where] == nil {
+			alike[where] = &statement{Effect: "Deny", NotResource: besides}
+		}
+		alike[where].Action = append(alike[where].Action, action)
 	}
-	if len(keys) > 0 {
-		statements = append(statements, statement{Effect: "Allow", Action: many{"s3:DeleteObject"}, Resource: keys})
+	var statements []statement
+	for _, where := range slices.Sorted(maps.Keys(alike)) {
+		statements = append(statements, *alike[where])
 	}
 	return statements
 }
 
-const leadingKeys = "dynamodb:LeadingKeys"
-
-// onlyLocks denies what unlocking allows for everything that is neither a lock nor granted for deleting.
-func (i *Issuer) onlyLocks(locks []lockOf, allowed map[string]*allowance) []statement {
-	var keys, tables, ids []string
-	for _, l := range locks {
-		if l.id == "" {
-			keys = append(keys, i.arns(l.thing, object)...)
-			continue
-		}
-		ids, tables = append(ids, l.id), append(tables, i.arns(l.thing, named)...)
-	}
-	var statements []statement
-	if len(keys) > 0 {
-		if granted := allowed["s3:DeleteObject"]; granted != nil {
-			keys = append(keys, granted.arns...)
-		}
-		statements = append(statements, statement{Effect: "Deny", Action: many{"s3:DeleteObject"}, NotResource: keys})
-	}
-	if len(ids) > 0 {
-		slices.Sort(tables)
-		statements = append(statements, statement{
-			Effect: "Deny", Action: many{"dynamodb:DeleteItem"}, Resource: slices.Compact(tables),
-			Condition: condition{"ForAnyValue:StringNotEquals": {leadingKeys: ids}},
-		})
-	}
-	return statements
+// place is the kind of thing, with its service, that an action is about.
+func (a *allowance) place(action string) string {
+	service, _, _ := strings.Cut(action, ":")
+	return service + " " + string(a.on)
 }
 
 // noTags denies writing with tags. AWS wants another permission for that; MinIO does not, and lifecycle rules go by tags.
 func noTags() statement {
 	return statement{Effect: "Deny", Action: many{"s3:PutObject"}, Resource: many{"*"}, Condition: condition{"Null": {"s3:RequestObjectTagKeys": {"false"}}}}
+}
+
+// ownBuckets denies buckets of other accounts: an ARN does not say whose a bucket is, and a name that was given up can be
+// anybody's.
+func (i *Issuer) ownBuckets() statement {
+	return statement{Effect: "Deny", Action: many{"s3:*"}, Resource: many{"*"}, Condition: condition{"StringNotEquals": {"s3:ResourceAccount": {i.role.account}}}}
 }
 
 // denyOthers denies every action that is not among those allowed. A server that is not AWS may not know NotAction, and
@@ -263,17 +273,4 @@ func must(text []byte, err error) []byte {
 		panic(err)
 	}
 	return text
-}
-
-// activeLocks are the locks that lie in what is granted for writing, and are not granted for deleting anyway.
-func (i *Issuer) activeLocks(grants []grant) []lockOf {
-	var active []lockOf
-	for _, l := range i.locks {
-		if slices.ContainsFunc(grants, func(g grant) bool {
-			return g.resource.Covers(l.resource) && g.actions.Has(broker.Write) && !g.actions.Has(broker.Delete)
-		}) {
-			active = append(active, l)
-		}
-	}
-	return active
 }

@@ -32,6 +32,7 @@ session name and source identity: {lease}; tags: hourkey:agent and hourkey:task 
 {"Effect":"Allow","Action":["s3:GetObject","s3:GetObjectVersion","s3:PutObject"],"Resource":"arn:aws:s3:::acme-staging/app/*"}
 {"Effect":"Allow","Action":["s3:ListBucket","s3:ListBucketVersions"],"Resource":"arn:aws:s3:::acme-staging","Condition":{"StringLike":{"s3:prefix":"app/*"}}}
 {"Effect":"Allow","Action":"sqs:SendMessage","Resource":"arn:aws:sqs:eu-central-1:111122223333:orders"}
+{"Effect":"Deny","Action":"s3:*","Resource":"*","Condition":{"StringNotEquals":{"s3:ResourceAccount":"111122223333"}}}
 {"Effect":"Deny","NotAction":["s3:GetObject","s3:GetObjectVersion","s3:ListBucket","s3:ListBucketVersions","s3:PutObject","sqs:SendMessage"],"Resource":"*"}
 {"Effect":"Deny","Action":"*","NotResource":["arn:aws:s3:::acme-staging","arn:aws:s3:::acme-staging/app/*","arn:aws:sqs:eu-central-1:111122223333:orders"]}
 {"Effect":"Deny","Action":"*","Resource":"*","Condition":{"DateGreaterThanEquals":{"aws:CurrentTime":"{end of the lease..}"}}}`
@@ -59,13 +60,15 @@ var foreign = []string{
 	"*", "arn:aws:s3:::acme-production/app/one", "arn:aws:s3:::acme-staging-2", "arn:aws:sqs:eu-central-1:111122223333:orders-production",
 	"arn:aws:sqs:eu-west-1:111122223333:orders", "arn:aws:sqs:eu-central-1:444455556666:orders", "arn:aws:dynamodb:eu-central-1:111122223333:table/orders2",
 	"arn:aws:rds:eu-central-1:111122223333:snapshot:orders", "arn:aws:iam::111122223333:role/admin", "arn:aws:lambda:eu-central-1:111122223333:function:orders-production",
+	"arn:aws-cn:sqs:eu-central-1:111122223333:orders", "arn:aws-us-gov:s3:::acme-staging/app/one", "arn:aws:s3:eu-central-1:111122223333:accesspoint/all/object/app/one",
+	"arn:aws:dynamodb:eu-central-1:111122223333:table/orders/backup/1", "arn:aws:dynamodb:eu-central-1:111122223333:table/orders/stream/1",
 	"arn:aws:logs:eu-central-1:111122223333:log-group:/aws/lambda/orders-production", "arn:aws:ec2:eu-central-1:111122223333:instance/i-1",
 }
 
 // Every one of AWS's actions, on a leased thing and on others, with the widest role behind it and a resource policy that
 // gives everything to the session: only what the lists give is allowed, and all else is denied, not just not allowed.
 func TestAWideRoleAndAWideResourcePolicyAddNothing(t *testing.T) {
-	issuer := newCloud().issuer(t)
+	issuer, when := newCloud().issuer(t), now("s3:prefix", "app/")
 	for _, scope := range everyScope { // one by one: together they would not fit into one policy
 		policy := policyOf(t, issuer, later, scope)
 		given := map[string]bool{}
@@ -80,7 +83,7 @@ func TestAWideRoleAndAWideResourcePolicyAddNothing(t *testing.T) {
 				if !given[action] && resource != mine[0] && resource != "*" && resource != mine[2] {
 					continue // an action that is denied as such is denied everywhere: three places are enough
 				}
-				got := inSession(t, everything, policy, everything, call{action, resource, now("s3:prefix", "app/")})
+				got := inSession(everything, policy, everything, call{action, resource, when})
 				count[got]++
 				if got == allowed && !given[action] {
 					t.Errorf("%s: %s on %s is allowed (%s)", scope, action, resource, actions.Classify(action).ClassName())
@@ -89,7 +92,7 @@ func TestAWideRoleAndAWideResourcePolicyAddNothing(t *testing.T) {
 		}
 		for action := range given {
 			for _, resource := range foreign {
-				if got := inSession(t, everything, policy, everything, call{action, resource, now("s3:prefix", "app/")}); got != explicit {
+				if got := inSession(everything, policy, everything, call{action, resource, when}); got != explicit {
 					t.Errorf("%s: %s on %s, which is another's, is %s", scope, action, resource, got)
 				}
 			}
@@ -102,7 +105,7 @@ func TestAWideRoleAndAWideResourcePolicyAddNothing(t *testing.T) {
 
 // What a lease gives is exactly its lists, on its own things.
 func TestALeaseMayDoWhatItsListsSay(t *testing.T) {
-	issuer := newCloud().issuer(t)
+	issuer, when := newCloud().issuer(t), now("s3:prefix", "app/one")
 	for _, c := range []struct {
 		scope, resource string
 		allows          string
@@ -132,7 +135,7 @@ func TestALeaseMayDoWhatItsListsSay(t *testing.T) {
 		}
 		got := map[string]bool{}
 		for action := range actions.All() {
-			if inSession(t, everything, policy, nothing, call{action, c.resource, now("s3:prefix", "app/one")}) == allowed {
+			if inSession(everything, policy, nothing, call{action, c.resource, when}) == allowed {
 				got[action] = true
 			}
 		}
@@ -150,11 +153,68 @@ func TestAfterTheEndEverythingIsDenied(t *testing.T) {
 		for _, resource := range mine {
 			for _, class := range []broker.Actions{broker.Read, broker.Write} {
 				for _, action := range aws.Given(class) {
-					if got := inSession(t, everything, policy, everything, call{action, resource, now("s3:prefix", "app/")}); got != explicit {
+					if got := inSession(everything, policy, everything, call{action, resource, now("s3:prefix", "app/")}); got != explicit {
 						t.Errorf("%s: %s on %s is %s after the end", scope, action, resource, got)
 					}
 				}
 			}
+		}
+	}
+}
+
+// One place is read and another written: a resource policy that gives everything does not add the one to the other.
+func TestMixedLeaseDoesNotCrossItsClasses(t *testing.T) {
+	issuer := newCloud().issuer(t, func(s *aws.Settings) {
+		s.Resources = append(s.Resources, "sqs/jobs", "dynamodb/stock", "ecr/base")
+		s.Locks = []aws.Lock{{Object: "s3/acme-state/shop/terraform.tfstate.tflock", Why: "Terraform removes its own lock"}}
+	})
+	arn := func(rest string) string {
+		return "arn:aws:" + strings.ReplaceAll(rest, "::", ":eu-central-1:111122223333:")
+	}
+	for scopes, want := range map[string]map[string]verdict{
+		"s3/acme-staging/a/*:read s3/acme-staging/b/*:write": {
+			"s3:GetObject arn:aws:s3:::acme-staging/a/x": allowed, "s3:PutObject arn:aws:s3:::acme-staging/b/x": allowed,
+			"s3:PutObject arn:aws:s3:::acme-staging/a/x": explicit, "s3:GetObject arn:aws:s3:::acme-staging/b/x": explicit,
+		},
+		"s3/acme-staging/*:read s3/acme-staging/b/*:write": { // one within the other
+			"s3:GetObject arn:aws:s3:::acme-staging/b/x": allowed, "s3:PutObject arn:aws:s3:::acme-staging/b/x": allowed, "s3:PutObject arn:aws:s3:::acme-staging/a/x": explicit,
+		},
+		"s3/acme-staging/a/*:read s3/acme-state/shop/*:write": {
+			"s3:DeleteObject arn:aws:s3:::acme-state/shop/terraform.tfstate.tflock": allowed, "s3:DeleteObject arn:aws:s3:::acme-staging/a/x": explicit,
+			"s3:PutObject arn:aws:s3:::acme-staging/a/x": explicit, "s3:PutObject arn:aws:s3:::acme-state/shop/x": allowed,
+		},
+		"sqs/orders:read sqs/jobs:write": {
+			"sqs:SendMessage " + arn("sqs::jobs"): allowed, "sqs:SendMessage " + arn("sqs::orders"): explicit, "sqs:GetQueueUrl " + arn("sqs::jobs"): explicit,
+		},
+		"ecr/shop/*:read ecr/base:read,write sqs/orders:write": {
+			"ecr:PutImage " + arn("ecr::repository/base"): allowed, "ecr:PutImage " + arn("ecr::repository/shop/api"): explicit, "ecr:ListImages " + arn("ecr::repository/shop/api"): allowed,
+			"sqs:SendMessage " + arn("sqs::orders"): allowed,
+		},
+	} {
+		policy := policyOf(t, issuer, later, strings.Fields(scopes)...)
+		for one, verdict := range want {
+			action, resource, _ := strings.Cut(one, " ")
+			if got := inSession(everything, policy, everything, call{action, resource, now()}); got != verdict {
+				t.Errorf("%s: %s is %s; want %s", scopes, one, got, verdict)
+			}
+		}
+	}
+}
+
+// A bucket's name that was given up can be anybody's: the ARN says nothing of the account.
+func TestBucketOfAnotherAccountUnderTheSameNameIsDenied(t *testing.T) {
+	issuer := newCloud().issuer(t)
+	policy := policyOf(t, issuer, later, "s3/acme-staging/app/*:read,write")
+	for _, action := range []string{"s3:GetObject", "s3:PutObject"} {
+		theirs := call{action, mine[0], map[string][]string{"aws:CurrentTime": now()["aws:CurrentTime"], "s3:ResourceAccount": {"444455556666"}}}
+		untold := call{action, mine[0], map[string][]string{"aws:CurrentTime": now()["aws:CurrentTime"]}}
+		for _, c := range []call{theirs, untold} {
+			if got := inSession(everything, policy, everything, c); got != explicit {
+				t.Errorf("%s, account %v: %s", action, c.context["s3:ResourceAccount"], got)
+			}
+		}
+		if got := inSession(everything, policy, everything, call{action, mine[0], now()}); got != allowed {
+			t.Errorf("%s in the own account: %s", action, got)
 		}
 	}
 }
@@ -171,11 +231,11 @@ func TestListingStaysWithinThePrefix(t *testing.T) {
 	} {
 		policy := policyOf(t, issuer, later, strings.Fields(scopes)...)
 		for prefix, verdict := range want {
-			if got := inSession(t, everything, policy, nothing, call{"s3:ListBucket", "arn:aws:s3:::acme-staging", now("s3:prefix", prefix)}); got != verdict {
+			if got := inSession(everything, policy, nothing, call{"s3:ListBucket", "arn:aws:s3:::acme-staging", now("s3:prefix", prefix)}); got != verdict {
 				t.Errorf("%s: listing %q is %s; want %s", scopes, prefix, got, verdict)
 			}
 		}
-		if got := inSession(t, everything, policy, nothing, call{"s3:ListBucket", "arn:aws:s3:::acme-staging", now()}); (got == allowed) != (want[""] == allowed) {
+		if got := inSession(everything, policy, nothing, call{"s3:ListBucket", "arn:aws:s3:::acme-staging", now()}); (got == allowed) != (want[""] == allowed) {
 			t.Errorf("%s: listing without a prefix is %s", scopes, got)
 		}
 	}
@@ -215,7 +275,7 @@ func TestTerraformLockTableLosesTheLockAlone(t *testing.T) {
 		if strings.HasPrefix(c.call.action, "s3:") {
 			policy = byFile
 		}
-		if got := inSession(t, everything, policy, nothing, c.call); got != c.want {
+		if got := inSession(everything, policy, nothing, c.call); got != c.want {
 			t.Errorf("%s: %s is %s; want %s", what, c.call.action, got, c.want)
 		}
 	}
@@ -225,7 +285,7 @@ func TestTerraformLockTableLosesTheLockAlone(t *testing.T) {
 		"arn:aws:s3:::acme-state/shop/terraform.tfstate.tflock": allowed, "arn:aws:s3:::acme-staging/tmp/x": allowed,
 		"arn:aws:s3:::acme-state/shop/terraform.tfstate": explicit, "arn:aws:s3:::acme-staging/app/x": explicit,
 	} {
-		if got := inSession(t, everything, both, nothing, call{"s3:DeleteObject", resource, now()}); got != want {
+		if got := inSession(everything, both, nothing, call{"s3:DeleteObject", resource, now()}); got != want {
 			t.Errorf("beside an approved deletion, s3:DeleteObject on %s is %s; want %s", resource, got, want)
 		}
 	}

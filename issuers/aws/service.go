@@ -38,7 +38,10 @@ const (
 	parts   kind = "parts"   // the thing, and what is part of it: streams, indexes, versions
 )
 
-const s3Name = "s3"
+const (
+	s3Name     = "s3"
+	dynamoName = "dynamodb"
+)
 
 // services is the table of what can be asked for. ARN forms: the service authorization reference of each service.
 var services = map[string]service{
@@ -53,7 +56,7 @@ var services = map[string]service{
 		{broker.Write, named, "SendMessage"},
 		{broker.Delete, named, "ChangeMessageVisibility DeleteMessage PurgeQueue ReceiveMessage"},
 	}},
-	"dynamodb": {name: "dynamodb", pattern: regexp.MustCompile(`^[A-Za-z0-9_.-]{1,255}$`), rows: []row{
+	dynamoName: {name: dynamoName, pattern: regexp.MustCompile(`^[A-Za-z0-9_.-]{1,255}$`), rows: []row{
 		{broker.Read, named, "BatchGetItem DescribeTable GetItem"},
 		{broker.Read, parts, "Query Scan"},
 		{broker.Write, named, "PutItem UpdateItem"},

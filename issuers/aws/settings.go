@@ -21,12 +21,6 @@ type Settings struct {
 	Endpoint  string   `yaml:"endpoint"`   // https://host:port of a server that speaks S3 and STS and is not AWS
 }
 
-// Lock is the one thing that a write lease may delete: the lock of a Terraform state, and why. Reviewers see both.
-type Lock struct {
-	Object string `yaml:"object"` // s3/BUCKET/….tflock, or dynamodb/TABLE/LOCK-ID
-	Why    string `yaml:"why"`
-}
-
 // role is an IAM role's ARN, taken apart.
 type role struct {
 	arn       string
@@ -38,6 +32,7 @@ type role struct {
 var (
 	rolePattern   = regexp.MustCompile(`^arn:(aws|aws-cn|aws-us-gov):iam::([0-9]{12}):role/(?:[\w+=,.@/-]+/)?([\w+=,.@-]{1,64})$`)
 	regionPattern = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]$`)
+	anyRegion     = regexp.MustCompile(`^[a-z0-9-]{1,64}$`) // of a server that is not AWS
 )
 
 // noRole is sent to a server without roles, because the protocol wants one.
@@ -50,8 +45,10 @@ func (s Settings) check() error {
 		return invalid("role", "must be the ARN of an IAM role, like arn:aws:iam::111122223333:role/hourkey-staging")
 	case s.Endpoint != "" && s.Role != "" && !rolePattern.MatchString(s.Role):
 		return invalid("role", "must be left out, or be an ARN like arn:aws:iam::111122223333:role/hourkey-staging")
-	case !regionPattern.MatchString(s.Region):
+	case s.Endpoint == "" && !regionPattern.MatchString(s.Region), !anyRegion.MatchString(s.Region):
 		return invalid("region", "must be a region, like eu-central-1")
+	case s.Endpoint == "" && partitionOf(s.Region) != parseRole(s.Role).partition:
+		return invalid("region", "is of the partition "+partitionOf(s.Region)+", and the role is not")
 	case len(s.Resources) == 0:
 		return invalid("resources", `is missing: list what is this environment's, like ["s3/acme-staging-uploads/*"]`)
 	case s.Endpoint != "" && !isSafeURL(s.Endpoint):
@@ -101,6 +98,30 @@ func isSafeURL(endpoint string) bool {
 	return u.Scheme == "https" || u.Scheme == "http" && (u.Hostname() == "localhost" || ip != nil && ip.IsLoopback())
 }
 
+// canonical writes an endpoint in the one way that it is compared by: another spelling must not be another environment's.
+func canonical(endpoint string) string {
+	u, err := url.Parse(strings.ToLower(endpoint))
+	if err != nil || endpoint == "" {
+		return endpoint
+	}
+	port := u.Port()
+	if u.Scheme == "https" && port == "443" || u.Scheme == "http" && port == "80" {
+		u.Host = strings.TrimSuffix(u.Host, ":"+port)
+	}
+	return u.Scheme + "://" + u.Host
+}
+
+// partitionOf tells which of AWS's separate clouds a region is in.
+func partitionOf(region string) string {
+	switch {
+	case strings.HasPrefix(region, "cn-"):
+		return "aws-cn"
+	case strings.HasPrefix(region, "us-gov-"):
+		return "aws-us-gov"
+	}
+	return "aws"
+}
+
 // parseRole reads an ARN that check has seen.
 func parseRole(arn string) role {
 	if arn == "" {
@@ -120,32 +141,4 @@ func (r role) suffix() string {
 
 func invalid(field, problem string) *broker.Error {
 	return broker.Errorf(broker.CodeInvalid, "aws: %s %s", field, problem).WithField(field)
-}
-
-// parseLock reads a lock's object: an S3 key that Terraform uses for locks alone, or the one item of a table.
-func parseLock(lock Lock) (lockOf, string) {
-	resource := broker.Resource(lock.Object)
-	if table, found := strings.CutPrefix(lock.Object, "dynamodb/"); found {
-		name, id, _ := strings.Cut(table, "/")
-		t, wrong := parseThing(broker.Resource("dynamodb/" + name))
-		if wrong != "" || id == "" || !keyPattern.MatchString(id) {
-			return lockOf{}, "is not dynamodb/TABLE/LOCK-ID, with the id that Terraform writes: BUCKET/KEY"
-		}
-		return lockOf{thing: t, id: id, lock: lock}, ""
-	}
-	t, wrong := parseThing(resource)
-	switch {
-	case wrong != "":
-		return lockOf{}, wrong
-	case t.service.name != s3Name || t.prefix || !strings.HasSuffix(t.name, ".tflock"):
-		return lockOf{}, "is no lock: expected s3/BUCKET/….tflock or dynamodb/TABLE/LOCK-ID"
-	}
-	return lockOf{thing: t, lock: lock}, ""
-}
-
-// lockOf is a lock, and the thing that it lies in.
-type lockOf struct {
-	thing
-	id   string // of the item, in a table
-	lock Lock
 }

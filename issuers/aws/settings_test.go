@@ -1,7 +1,11 @@
 package aws_test
 
 import (
+	"io"
+	"log"
 	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,12 +18,16 @@ func TestSettingsThatCannotBeRightAreRefused(t *testing.T) {
 		change func(*aws.Settings)
 		field  string
 	}{
-		"no role":                     {func(s *aws.Settings) { s.Role = "" }, "role"},
-		"a user instead of a role":    {func(s *aws.Settings) { s.Role = userARN }, "role"},
-		"a role with a star":          {func(s *aws.Settings) { s.Role = "arn:aws:iam::111122223333:role/*" }, "role"},
-		"two roles in one text":       {func(s *aws.Settings) { s.Role = roleARN + "\n" + roleARN }, "role"},
-		"a region that is a host":     {func(s *aws.Settings) { s.Region = "eu-central-1.evil.example/" }, "region"},
-		"no region":                   {func(s *aws.Settings) { s.Region = "" }, "region"},
+		"no role":                   {func(s *aws.Settings) { s.Role = "" }, "role"},
+		"a user instead of a role":  {func(s *aws.Settings) { s.Role = userARN }, "role"},
+		"a role with a star":        {func(s *aws.Settings) { s.Role = "arn:aws:iam::111122223333:role/*" }, "role"},
+		"two roles in one text":     {func(s *aws.Settings) { s.Role = roleARN + "\n" + roleARN }, "role"},
+		"a region that is a host":   {func(s *aws.Settings) { s.Region = "eu-central-1.evil.example/" }, "region"},
+		"no region":                 {func(s *aws.Settings) { s.Region = "" }, "region"},
+		"a region of another cloud": {func(s *aws.Settings) { s.Region = "cn-north-1" }, "region"},
+		"a region with a blank": {func(s *aws.Settings) {
+			s.Endpoint, s.Region, s.Resources = "https://minio.example", "a b", s.Resources[:1]
+		}, "region"},
 		"no resources":                {func(s *aws.Settings) { s.Resources = nil }, "resources"},
 		"all buckets":                 {func(s *aws.Settings) { s.Resources = []string{"s3/*"} }, "resources"},
 		"a prefix of buckets":         {func(s *aws.Settings) { s.Resources = []string{"s3/acme-*"} }, "resources"},
@@ -126,14 +134,20 @@ func TestScopesThatAPolicyWouldReadOtherwiseAreRefused(t *testing.T) {
 // A server that takes a session policy and does not hold the session to it would hand out all that its user may.
 func TestServerThatIgnoresSessionPoliciesIsRefused(t *testing.T) {
 	for name, test := range map[string]struct {
-		obeys bool
-		want  broker.Code
-	}{"ignores it": {false, broker.CodeWall}, "holds the session to it": {true, ""}} {
+		obeys, lets bool // lets sessions administer
+		object      string
+	}{
+		"ignores it": {false, false, "session policy"}, "holds the session to it": {true, false, ""},
+		"lets a session administer itself, CVE-2025-62506": {true, true, "server administration"},
+	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCloud()
 			c.broken = func(r *http.Request) *http.Response {
 				if r.Method == http.MethodPost {
 					return nil // the model's STS
+				}
+				if strings.HasPrefix(r.URL.Path, "/minio/admin/") && test.lets {
+					return respond(r, 404, `{"Code":"XMinioAdminNoSuchUser","Message":"The specified user does not exist."}`)
 				}
 				if over := strings.Contains(r.Header.Get("Authorization"), "Credential=ended/"); over && test.obeys {
 					return respond(r, 403, `<Error><Code>AccessDenied</Code></Error>`)
@@ -150,13 +164,112 @@ func TestServerThatIgnoresSessionPoliciesIsRefused(t *testing.T) {
 			})
 			issuer := open(t, config)
 			_, err := issuer.Describe(t.Context(), wish(t, "s3/acme-staging/*:read"))
-			if broker.CodeOf(err) != test.want {
-				t.Errorf("Describe: %v; want %q", err, test.want)
+			if walled := broker.CodeOf(err) == broker.CodeWall; walled != (test.object != "") || err != nil && !walled {
+				t.Errorf("Describe: %v; want %q", err, test.object)
 			}
 			found, err := issuer.Check(t.Context())
-			if told := len(found) == 1 && found[0].Object == "session policy" && found[0].Refuses; err != nil || told != (test.want != "") {
+			if told := len(found) == 1 && found[0].Object == test.object && found[0].Refuses; err != nil || told != (test.object != "") {
 				t.Errorf("Check: %+v, %v", found, err)
 			}
 		})
 	}
+}
+
+// One server under two spellings must not be two environments'.
+func TestAnotherSpellingOfAnEndpointIsTheSameServer(t *testing.T) {
+	s := newSite(t)
+	var ids []string
+	for _, spelled := range []string{s.URL, s.URL + "/", strings.ToUpper(s.URL)} {
+		identity, err := s.issuer(t, func(to *aws.Settings) { to.Endpoint = spelled }).Identify(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, identity.ID+" "+identity.Parts)
+	}
+	if ids[0] != ids[1] || ids[0] != ids[2] {
+		t.Errorf("one server has the identities %q", ids)
+	}
+	for spelled, want := range map[string]string{
+		"https://Minio.Example:443/": "https://minio.example", "https://minio.example:9000": "https://minio.example:9000", "http://[::1]:80": "http://[::1]", "": "",
+	} {
+		if got := aws.Canonical(spelled); got != want {
+			t.Errorf("%q is %q; want %q", spelled, got, want)
+		}
+	}
+}
+
+// Nobody answers for the server's certificate: nothing is sent to it.
+func TestServerWithACertificateOfNobodyIsRefused(t *testing.T) {
+	asked := false
+	impostor := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked = true }))
+	defer impostor.Close()
+	impostor.Config.ErrorLog = log.New(io.Discard, "", 0)
+	config := newCloud().config(func(s *aws.Settings) {
+		s.Endpoint, s.Resources, s.Role = impostor.URL, []string{"s3/acme-staging/*"}, ""
+	})
+	config.Transport = nil
+	_, err := open(t, config).Describe(t.Context(), wish(t, "s3/acme-staging/*:read"))
+	if broker.CodeOf(err) != broker.CodeUnavailable || asked {
+		t.Errorf("Describe: %v; asked: %t; want it refused", err, asked)
+	}
+}
+
+// A lookup that is half answered counts as the worse: the write could destroy.
+func TestLookupThatIsHalfAnsweredCountsAsTheWorse(t *testing.T) {
+	for name, body := range map[string]string{
+		"nothing": "", "an empty object": "{}", "another document": "<html>maintenance</html>", "half": `{"TimeToLiveDescription":{"TimeToLive`, "an unknown state": `{"TimeToLiveDescription":{"TimeToLiveStatus":"PERHAPS"}}`,
+	} {
+		c := newCloud()
+		issuer := c.issuer(t)
+		describe(t, issuer, wish(t, "s3/acme-staging/*:read"))
+		c.broken = func(r *http.Request) *http.Response { return respond(r, 200, body) }
+		for _, scope := range []string{"s3/acme-staging/*:write", "dynamodb/orders:write"} {
+			d, err := issuer.Describe(t.Context(), wish(t, scope))
+			if err == nil && !broker.AllActions(d.Means()).Has(broker.Delete) {
+				t.Errorf("%s, %s: described as no more than a write", name, scope)
+			}
+		}
+	}
+}
+
+// Whatever an agent writes as a resource: what comes into a policy is an ARN of what the file lists, with a star at its end
+// at most, and reaches nothing of another's.
+func FuzzNoNameEscapesItsARN(f *testing.F) {
+	for _, seed := range []string{
+		"s3/acme-staging/app/*", "s3/acme-staging/${aws:userid}/*", "s3/acme-staging/a?b", "s3/acme-staging/../x", "s3/acme-staging-2/*", "s3/acme-staging/a\"],\"x\":[\"",
+		"sqs/orders", "sqs/orders:x", "logs//aws/lambda/orders", "logs//aws/lambda/orders:*", "dynamodb/orders/index/*", "lambda/jobs-*", "ecr/shop/../x", "rds/orders", "*", "s3/*",
+	} {
+		f.Add(seed)
+	}
+	issuer := newCloud().issuer(f)
+	listed := []string{
+		"arn:aws:s3:::acme-staging", "arn:aws:s3:::acme-loose", "arn:aws:s3:::acme-state", "arn:aws:sqs:eu-central-1:111122223333:orders",
+		"arn:aws:dynamodb:eu-central-1:111122223333:table/", "arn:aws:logs:eu-central-1:111122223333:log-group:/aws/lambda/orders",
+		"arn:aws:ecr:eu-central-1:111122223333:repository/shop/", "arn:aws:lambda:eu-central-1:111122223333:function:", "arn:aws:rds:eu-central-1:111122223333:",
+	}
+	f.Fuzz(func(t *testing.T, resource string) {
+		for _, action := range []broker.Actions{broker.Read, broker.Read | broker.Write, broker.Delete} {
+			scopes := []broker.Scope{{Target: "files", Resource: broker.Resource(resource), Actions: action}}
+			text, err := issuer.SessionPolicy(broker.Description{Scopes: scopes}, later)
+			if err != nil {
+				continue
+			}
+			policy := read(t, text)
+			for _, r := range policy {
+				for _, arn := range slices.Concat(r.resources, r.notResources) {
+					stem := strings.TrimSuffix(arn, "*")
+					if arn != "*" && (strings.ContainsAny(stem, `*?"$\{}`) || !slices.ContainsFunc(listed, func(own string) bool { return strings.HasPrefix(arn, own) })) {
+						t.Errorf("%q becomes %q", resource, arn)
+					}
+				}
+			}
+			for _, arn := range foreign {
+				for _, do := range aws.Given(action &^ broker.Read) {
+					if got := inSession(everything, policy, everything, call{do, arn, now("s3:prefix", "app/")}); got == allowed {
+						t.Errorf("%q: %s on %s is allowed", resource, do, arn)
+					}
+				}
+			}
+		}
+	})
 }

@@ -4,6 +4,7 @@ import (
 	_ "embed" // the reviews
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/hourkey/hourkey/broker"
 )
@@ -48,16 +49,22 @@ func readReviews(text string) ([]review, error) {
 	return list, nil
 }
 
+// byAction holds the reviews by their actions. One that cannot be read refuses everything: a test reads the file as well.
+var byAction = sync.OnceValues(func() (map[string]review, error) {
+	list, err := readReviews(reviews)
+	all := make(map[string]review, len(list))
+	for _, r := range list {
+		all[r.action] = r
+	}
+	return all, err
+})
+
 // reviewed looks an action up among the reviews.
 func reviewed(action string) (review, bool) {
-	list, err := readReviews(reviews)
+	all, err := byAction()
 	if err != nil {
-		return review{action: action, why: err.Error()}, true // refused: a test reads the file as well
+		return review{action: action, why: err.Error()}, true
 	}
-	for _, r := range list {
-		if r.action == action {
-			return r, true
-		}
-	}
-	return review{}, false
+	r, found := all[action]
+	return r, found
 }

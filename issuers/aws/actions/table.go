@@ -4,6 +4,7 @@ import (
 	_ "embed" // the table
 	"iter"
 	"strings"
+	"sync"
 )
 
 //go:embed table.txt
@@ -18,14 +19,20 @@ type fact struct {
 
 func (f fact) String() string { return f.service + ":" + f.name }
 
-// find looks an action up. IAM reads both parts without regard to case; the fact has them as the reference does.
-func find(service, name string) (fact, bool) {
+// index holds the table by its actions, in small letters: IAM reads both parts without regard to case. The facts have them
+// as the reference does. It is made when the first action is asked for.
+var index = sync.OnceValue(func() map[string]fact {
+	all := make(map[string]fact, 1<<15)
 	for f := range facts(table) {
-		if strings.EqualFold(f.service, service) && strings.EqualFold(f.name, name) {
-			return f, true
-		}
+		all[strings.ToLower(f.String())] = f
 	}
-	return fact{}, false
+	return all
+})
+
+// find looks an action up.
+func find(service, name string) (fact, bool) {
+	f, known := index()[strings.ToLower(service+":"+name)]
+	return f, known
 }
 
 // facts reads a table, in its order.

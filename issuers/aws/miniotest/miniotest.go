@@ -200,9 +200,17 @@ func (s *Server) Versions(tb testing.TB, bucket, key string) (versions, markers 
 // ClientVersion is that of MinIO's own client, which tools/minio names.
 const ClientVersion = "v0.0.0-20250313080218-cf909e1063a9"
 
-// MC runs a line of MinIO's own client, with the server under the name minio. Where the client has not been built the test
-// is skipped, or fails if HOURKEY_TEST_ALL=1.
+// MC runs a line of MinIO's own client, with the server under the name minio, as its root. Where the client has not been
+// built the test is skipped, or fails if HOURKEY_TEST_ALL=1.
 func (s *Server) MC(tb testing.TB, folder, line string) {
+	tb.Helper()
+	if said, err := s.MCAs(tb, folder, line, RootKey, RootSecret, ""); err != nil {
+		tb.Fatalf("%s: %v: %s", line, err, said)
+	}
+}
+
+// MCAs is MC as somebody, and gives what the client said.
+func (s *Server) MCAs(tb testing.TB, folder, line, key, secret, token string) (said string, err error) {
 	tb.Helper()
 	path, err := program("mc-" + ClientVersion)
 	if err != nil {
@@ -215,10 +223,12 @@ func (s *Server) MC(tb testing.TB, folder, line string) {
 	if len(words) < 2 || words[0] != "mc" {
 		tb.Fatalf("%q is no line for mc", line)
 	}
+	if token != "" {
+		secret += ":" + token
+	}
 	c := exec.Command(path, words[1:]...)
 	c.Dir = folder
-	c.Env = []string{"HOME=" + s.folder, "MC_CONFIG_DIR=" + filepath.Join(s.folder, "mc"), "MC_HOST_minio=http://" + RootKey + ":" + RootSecret + "@" + strings.TrimPrefix(s.URL, "http://")}
-	if said, err := c.CombinedOutput(); err != nil {
-		tb.Fatalf("%s: %v: %s", line, err, said)
-	}
+	c.Env = []string{"HOME=" + s.folder, "MC_CONFIG_DIR=" + filepath.Join(s.folder, "mc"), "MC_HOST_minio=http://" + key + ":" + secret + "@" + strings.TrimPrefix(s.URL, "http://")}
+	out, err := c.CombinedOutput()
+	return string(out), err
 }
