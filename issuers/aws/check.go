@@ -237,7 +237,7 @@ func (i *Issuer) checkBuckets(ctx context.Context) ([]broker.Finding, error) {
 		return nil, nil
 	}
 	return []broker.Finding{{
-		Object: "broker buckets", Problem: fmt.Sprintf("the broker's user reaches %d buckets that the file does not list: %s", len(beyond), shorten(beyond)),
+		Object: "broker buckets", Problem: "the broker's user reaches buckets that the file does not list: " + shorten(beyond),
 		Mend: "one user for each environment, with a policy for its buckets alone:\n" + i.RolePolicy(),
 	}}, nil
 }
