@@ -110,8 +110,21 @@ func (b *Broker) Reload(ctx context.Context, caller Caller, next *Configuration,
 		}
 	}
 	b.files.Store(next)
+	for _, target := range next.Targets { // a binding that is back: its new secret ends what the old one issued
+		if former, known := b.former.LoadAndDelete(target.Binding); known {
+			b.closeFormer(ctx, former.(Target)) //nolint:forcetypeassert // nothing else is kept there
+		}
+	}
 	b.asked.Clear()
 	return nil
+}
+
+func (b *Broker) closeFormer(ctx context.Context, target Target) {
+	if closer, can := target.Issuer.(io.Closer); can {
+		if err := closer.Close(); err != nil {
+			b.log.WarnContext(ctx, "a former target could not be closed", "error", err)
+		}
+	}
 }
 
 // ReloadRefused records that a bad set was not taken.
@@ -146,11 +159,7 @@ func (b *Broker) dropFormer(ctx context.Context) {
 			return true
 		}
 		b.former.Delete(binding)
-		if closer, can := target.Issuer.(io.Closer); can {
-			if err := closer.Close(); err != nil {
-				b.log.WarnContext(ctx, "a former target could not be closed", "error", err)
-			}
-		}
+		b.closeFormer(ctx, target)
 		return true
 	})
 }

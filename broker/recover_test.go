@@ -3,7 +3,9 @@ package broker_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -137,5 +139,43 @@ func TestRevokeDuringIssueUsesTheApprovalUp(t *testing.T) {
 	}
 	if live := w.Staging.Live(); len(live) != 0 {
 		t.Fatalf("live: %v", live)
+	}
+}
+
+// closing is an issuer that says when it was closed.
+type closing struct {
+	*brokertest.Issuer
+	closed *atomic.Bool
+}
+
+func (c closing) Close() error { c.closed.Store(true); return nil }
+
+// A target is led elsewhere and back again, with another secret: the first issuer must not be the one that ends its leases.
+func TestTargetThatComesBackWithAnotherSecret(t *testing.T) {
+	w := brokertest.NewWorld(t)
+	ref := broker.TargetRef{Environment: "staging", Target: "db"}
+	reload := func(issuer closing, binding string) {
+		t.Helper()
+		next := *w.Broker.Configuration()
+		next.Targets = maps.Clone(next.Targets)
+		next.Targets[ref] = broker.Target{Issuer: issuer, Binding: binding}
+		if err := w.Reload(t.Context(), socket, &next, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first, last := closing{w.Staging, new(atomic.Bool)}, closing{w.Staging, new(atomic.Bool)}
+	reload(first, "a")
+	w.MustCollect(w.MustAsk("staging", "db:public.orders:read"))
+	reload(closing{w.Staging, new(atomic.Bool)}, "b")
+	w.Sweep(t.Context())
+	if first.closed.Load() {
+		t.Error("closed while a lease of it lives")
+	}
+	reload(last, "a")
+	if !first.closed.Load() || last.closed.Load() {
+		t.Errorf("the first is closed: %t, the last: %t", first.closed.Load(), last.closed.Load())
+	}
+	if err := w.Revoke(t.Context(), socket, mustLeases(w)[0].ID); err != nil {
+		t.Fatal(err)
 	}
 }

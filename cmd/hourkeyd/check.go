@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"maps"
 	"net/http"
-	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,15 +19,16 @@ import (
 	"github.com/hourkey/hourkey/cmd/hourkeyd/admin"
 	"github.com/hourkey/hourkey/cmd/hourkeyd/config"
 	"github.com/hourkey/hourkey/cmd/hourkeyd/daemon"
-	"github.com/hourkey/hourkey/issuers/postgres"
+	"github.com/hourkey/hourkey/issuers/vault"
 )
 
 // checked is what check prints.
 type checked struct {
 	Config       string          `json:"config"` // hash
 	Environments []string        `json:"environments"`
-	Tasks        []string        `json:"tasks"`      // files
-	Guardrails   []string        `json:"guardrails"` // files
+	Tasks        []string        `json:"tasks"`           // files
+	Guardrails   []string        `json:"guardrails"`      // files
+	Vault        *checkedTarget  `json:"vault,omitempty"` // of hourkey.yaml, with --live
 	Targets      []checkedTarget `json:"targets"`
 	Refuses      bool            `json:"refuses"` // something would be refused
 }
@@ -39,12 +39,9 @@ type checkedTarget struct {
 	Where    string           `json:"where"`
 	Identity string           `json:"identity,omitempty"` // with --live
 	Problem  string           `json:"problem,omitempty"`
-	Mend     string           `json:"mend,omitempty"` // makes the broker's login, when it did not get in
+	MendBy   string           `json:"mend_by,omitempty"` // who does what with Mend
+	Mend     string           `json:"mend,omitempty"`    // makes the broker's login, when it did not get in
 	Findings []broker.Finding `json:"findings"`
-}
-
-func (t checkedTarget) refuses() bool {
-	return t.Problem != "" || slices.ContainsFunc(t.Findings, func(f broker.Finding) bool { return f.Refuses })
 }
 
 func (m *Main) checkCommand() *cobra.Command {
@@ -72,42 +69,69 @@ func (m *Main) check(ctx context.Context, live bool) error {
 		return err
 	}
 	defer secrets.Close() //nolint:errcheck // nothing was changed
-	authority, err := daemon.ThrowawayAuthority()
-	if err != nil {
-		return err
-	}
-	built, err := daemon.Build{Secrets: secrets.Secrets, Signer: daemon.Throwaway, Now: m.Now, Authority: authority}.Configuration(ctx, set, nil)
-	if err != nil {
-		return err
-	}
-	defer built.Close() //nolint:errcheck // nothing was changed
-	if _, _, err := daemon.People(set.Server, secrets.Secrets); err != nil {
-		return err
-	}
-	if err := m.checkPlaces(set.Server); err != nil {
-		return err
-	}
 	result := overview(set)
 	if live {
-		if err := secrets.CheckKey(ctx); err != nil {
+		result.Vault = checkVault(ctx, secrets, set)
+	}
+	if result.Vault == nil || !result.Vault.refuses() { // else no target can be opened
+		if err := m.checkTargets(ctx, set, secrets.Secrets, live, &result); err != nil {
 			return err
-		}
-		pins, err := m.pins(ctx)
-		if err != nil {
-			return err
-		}
-		checkLive(ctx, built, pins, &result)
-		for i, target := range set.Targets {
-			if strings.Contains(result.Targets[i].Problem, "refused the admin login") {
-				result.Targets[i].Mend = loginSQL(target, secrets.Secrets)
-			}
 		}
 	}
+	result.Refuses = result.Vault != nil && result.Vault.refuses() || slices.ContainsFunc(result.Targets, checkedTarget.refuses)
 	if err := m.say(result, func(w io.Writer) { writeChecked(w, result, live) }); err != nil {
 		return err
 	}
 	if result.Refuses {
 		return exitCode(exitError)
+	}
+	return nil
+}
+
+// checkVault tries the login that hourkey.yaml names; nil where it names none.
+func checkVault(ctx context.Context, secrets *daemon.References, set *config.Set) *checkedTarget {
+	if set.Server.Vault == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	t := checkedTarget{Target: "the broker's own secrets", Kind: vault.Kind, Where: fmt.Sprintf("%s:%d", filepath.Base(set.Server.File), set.Server.Vault.Line)}
+	found, err := secrets.Check(ctx, set)
+	t.Findings = append([]broker.Finding{}, found...)
+	if err != nil {
+		t.Problem = operatorText(err)
+	}
+	if isLoginless(t) {
+		t.MendBy, t.Mend = vaultMend("hourkey", secrets.Policy(set))
+	}
+	return &t
+}
+
+// checkTargets opens every target, and looks at the rest of the files; live also asks the targets.
+func (m *Main) checkTargets(ctx context.Context, set *config.Set, secrets config.Secrets, live bool, result *checked) error {
+	authority, err := daemon.ThrowawayAuthority()
+	if err != nil {
+		return err
+	}
+	built, err := daemon.Build{Secrets: secrets, Signer: daemon.Throwaway, Now: m.Now, Authority: authority}.Configuration(ctx, set, nil)
+	if err != nil {
+		return err
+	}
+	defer built.Close() //nolint:errcheck // nothing was changed
+	if _, _, err := daemon.People(set.Server, secrets); err != nil {
+		return err
+	}
+	if err := m.checkPlaces(set.Server); err != nil || !live {
+		return err
+	}
+	pins, err := m.pins(ctx)
+	if err != nil {
+		return err
+	}
+	checkLive(ctx, built, pins, result)
+	for i, target := range set.Targets {
+		t := &result.Targets[i]
+		t.MendBy, t.Mend = loginMend(*t, target, built.Targets[target.Ref].Issuer, secrets)
 	}
 	return nil
 }
@@ -166,6 +190,7 @@ func checkLive(ctx context.Context, built *daemon.Built, pins []broker.Pin, resu
 		ref := broker.TargetRef{Environment: environment, Target: name}
 		identity, err := checkTarget(ctx, built.Targets[ref], t)
 		switch other, twice := claimed[identity.ID]; {
+		case err != nil && t.refuses(): // the findings say why
 		case err != nil:
 			t.Problem = operatorText(err)
 		case twice && environmentOf(other) != environment:
@@ -175,24 +200,6 @@ func checkLive(ctx context.Context, built *daemon.Built, pins []broker.Pin, resu
 			t.Problem = pinProblem(pins, ref, identity)
 		}
 	}
-	result.Refuses = slices.ContainsFunc(result.Targets, checkedTarget.refuses)
-}
-
-// loginSQL prints what makes the broker's own login at a database that did not let it in.
-func loginSQL(target config.Target, secrets config.Secrets) string {
-	var settings postgres.Settings
-	if target.Kind != postgres.Kind || target.Body.Decode(&settings) != nil {
-		return ""
-	}
-	dsn, err := secrets.Resolve(settings.DSN)
-	if err != nil {
-		return ""
-	}
-	u, err := url.Parse(dsn.Reveal())
-	if err != nil {
-		return ""
-	}
-	return postgres.AdminSQL(u.User.Username(), strings.TrimPrefix(u.Path, "/"), settings.Owner)
 }
 
 func environmentOf(target string) string {
@@ -231,36 +238,4 @@ func operatorText(err error) string {
 		return e.Error() + " (" + e.Next + ")"
 	}
 	return err.Error()
-}
-
-func mendText(mend string) string { return strings.ReplaceAll(mend, "\n", "\n            ") }
-
-func writeChecked(w io.Writer, c checked, live bool) {
-	_, _ = fmt.Fprintf(w, "files       %d environment(s), %d task file(s), %d guardrail file(s): configuration %s\n", len(c.Environments), len(c.Tasks), len(c.Guardrails), c.Config)
-	for _, t := range c.Targets {
-		_, _ = fmt.Fprintf(w, "target      %s (%s, %s)\n", t.Target, t.Kind, filepath.ToSlash(t.Where))
-		if t.Identity != "" {
-			_, _ = fmt.Fprintf(w, "  is        %s\n", t.Identity)
-		}
-		if t.Problem != "" {
-			_, _ = fmt.Fprintf(w, "  REFUSED   %s\n", indented(t.Problem))
-		}
-		if t.Mend != "" {
-			_, _ = fmt.Fprintf(w, "    mend:   if the login is not there yet, a superuser makes it in that database:\n            %s\n", mendText(t.Mend))
-		}
-		for _, f := range t.Findings {
-			_, _ = fmt.Fprintf(w, "  %-9s %s: %s\n", map[bool]string{true: "REFUSED", false: "warning"}[f.Refuses], f.Object, f.Problem)
-			if f.Mend != "" {
-				_, _ = fmt.Fprintf(w, "    mend:   %s\n", mendText(f.Mend))
-			}
-		}
-	}
-	switch {
-	case c.Refuses:
-		_, _ = fmt.Fprintln(w, "not good: nothing is issued where it says REFUSED")
-	case live:
-		_, _ = fmt.Fprintln(w, "good: files and targets")
-	default:
-		_, _ = fmt.Fprintln(w, "good: files (targets are asked with --live)")
-	}
 }

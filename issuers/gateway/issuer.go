@@ -39,10 +39,11 @@ func New(config Config) (*Issuer, error) {
 }
 
 // Close lets go of the connections to the provider.
-func (i *Issuer) Close() {
+func (i *Issuer) Close() error {
 	if i.config.Close != nil {
 		i.config.Close()
 	}
+	return nil
 }
 
 // Pack is what is known of the target's provider.

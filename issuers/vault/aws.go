@@ -38,15 +38,23 @@ func (e awsEngine) judge(i *Issuer, read papers, offer Offer) (offered, error) {
 	if kind, _ := data["credential_type"].(string); kind != "" {
 		kinds = append(kinds, kind)
 	}
-	if slices.Contains(kinds, "iam_user") == e.sts || len(slices.Compact(kinds)) != 1 {
+	if kinds = unique(kinds); len(kinds) != 1 || (kinds[0] == "iam_user") == e.sts {
 		return offered{}, broker.Errorf(broker.CodeWall, "%s: role %s gives %s", i.config.Ref, offer.Role, strings.Join(kinds, ", ")).
 			WithNext("engine: aws is for roles of the one type iam_user, engine: aws-sts for those of assumed_role, federation_token or session_token: they end differently")
+	}
+	switch {
+	case kinds[0] == "session_token":
+		return offered{}, broker.Errorf(broker.CodeWall, "%s: role %s gives a session with all the powers of Vault's own user at AWS", i.config.Ref, offer.Role).
+			WithNext("use a role of the type assumed_role or federation_token, with a policy_document")
+	case kinds[0] == "assumed_role" && len(session.Texts(data["role_arns"])) != 1:
+		return offered{}, broker.Errorf(broker.CodeWall, "%s: role %s does not name one role of AWS", i.config.Ref, offer.Role).WithNext("set role_arns to the one role of this environment")
 	}
 	document, _ := data["policy_document"].(string)
 	plain, err := plainAWS(document)
 	if err != nil {
 		return offered{}, broker.Errorf(broker.CodeWall, "%s: the policy document of role %s cannot be read", i.config.Ref, offer.Role).Because(err)
 	}
+	plain |= plainPolicies(session.Texts(data["policy_arns"]))
 	return i.believe(offer, data, plain, broker.WallFact{Stops: "use after the end", Wall: broker.WallNative, How: e.traits().ends}), nil
 }
 
@@ -95,7 +103,7 @@ func plainAWS(document string) (broker.Actions, error) {
 	}
 	var plain broker.Actions
 	for _, one := range list {
-		if one.Effect != "Allow" {
+		if !strings.EqualFold(one.Effect, "Allow") {
 			continue
 		}
 		if one.NotAction != nil {
@@ -116,20 +124,44 @@ func texts(value any) []string {
 	return session.Texts(value)
 }
 
+// plainPolicies gives what the names of AWS's own managed policies say.
+func plainPolicies(arns []string) broker.Actions {
+	var plain broker.Actions
+	for _, arn := range arns {
+		_, name, ofAWS := strings.Cut(arn, ":iam::aws:policy/")
+		switch {
+		case !ofAWS:
+		case strings.Contains(name, "ReadOnly"):
+			plain |= broker.Read
+		default: // AdministratorAccess, PowerUserAccess, AmazonS3FullAccess, …
+			plain |= broker.Read | broker.Write | broker.Delete | broker.Admin
+		}
+	}
+	return plain
+}
+
 func plainAction(action string) broker.Actions {
 	service, verb, _ := strings.Cut(strings.ToLower(action), ":")
 	begins := func(words ...string) bool {
 		return slices.ContainsFunc(words, func(word string) bool { return strings.HasPrefix(verb, word) })
 	}
-	reading := begins("get", "list", "describe", "head", "batchget")
+	holds := func(words ...string) bool {
+		return slices.ContainsFunc(words, func(word string) bool { return strings.Contains(verb, word) })
+	}
+	isReading := begins("get", "list", "describe", "head", "batchget")
+	handsOut := slices.Contains([]string{"iam", "sts", "organizations", "sso", "account", "kms", "secretsmanager"}, service)
 	switch {
-	case verb == "*" || verb == "" || strings.ContainsAny(service, "*?"):
+	case verb == "" || strings.ContainsAny(service, "*?"), strings.ContainsAny(verb, "*?") && !isReading: // a star may stand for PutBucketPolicy
 		return broker.Read | broker.Write | broker.Delete | broker.Admin
-	case reading:
-		return broker.Read
-	case slices.Contains([]string{"iam", "sts", "organizations", "sso", "account", "kms", "secretsmanager"}, service):
+	case handsOut && !begins("list", "describe"), isReading && holds("secret", "password", "credential", "token", "parameter"):
 		return broker.Admin
-	case strings.ContainsAny(verb, "*?"), begins("delete", "terminate", "remove", "purge", "destroy", "batchdelete"):
+	case isReading:
+		return broker.Read
+	case begins("delete", "terminate", "remove", "purge", "destroy", "batchdelete"):
+		return broker.Write | broker.Delete
+	case holds("policy", "acl", "permission", "role"):
+		return broker.Admin
+	case holds("lifecycle", "versioning", "retention", "backup", "replication"):
 		return broker.Write | broker.Delete
 	}
 	return broker.Write

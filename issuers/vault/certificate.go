@@ -3,16 +3,17 @@ package vault
 import (
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 
 	"github.com/hourkey/hourkey/broker"
-	"github.com/hourkey/hourkey/issuers/vault/session"
 )
 
 // pkiEngine gives out X.509 certificates with their keys.
@@ -53,8 +54,31 @@ func (pkiEngine) ask(_ Settings, offer Offer, _ broker.Order, left int64) (reque
 
 func (pkiEngine) values(_ Settings, got issued) (credentialValues, error) {
 	named, err := taken(got, map[string]string{"certificate": "TLS_CERTIFICATE", "private_key": "TLS_PRIVATE_KEY", "issuing_ca": "TLS_CA"})
-	named.ends = time.Unix(session.Number(got.answer.Data["expiration"]), 0).UTC()
-	return named, err
+	if err != nil {
+		return named, err
+	}
+	block, _ := pem.Decode([]byte(named.values["TLS_CERTIFICATE"].Reveal()))
+	if block == nil {
+		return named, errors.New("the answer holds no certificate")
+	}
+	leaf, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return named, errors.New("the certificate cannot be read")
+	}
+	named.ends = leaf.NotAfter.UTC()
+	return named, notJust(leaf, got.offer.CommonName)
+}
+
+// notJust refuses a certificate that is for more than the one name: the role's own settings could put that in.
+func notJust(leaf *x509.Certificate, name string) error {
+	others := slices.ContainsFunc(slices.Concat(leaf.DNSNames, leaf.EmailAddresses), func(one string) bool { return one != name })
+	switch {
+	case leaf.IsCA || leaf.KeyUsage&(x509.KeyUsageCertSign|x509.KeyUsageCRLSign) != 0:
+		return errors.New("the certificate could sign others")
+	case leaf.Subject.CommonName != name || others || len(leaf.IPAddresses)+len(leaf.URIs) > 0:
+		return errors.New("the certificate is for other names than the one that was asked for")
+	}
+	return nil
 }
 
 // sshEngine signs a key that is made for the lease. Nothing of it is kept at Vault, so nothing can be ended there.
@@ -122,8 +146,8 @@ func (sshEngine) values(_ Settings, got issued) (credentialValues, error) {
 		return named, errors.New("the answer holds no certificate")
 	}
 	certificate, ok := parsed.(*ssh.Certificate)
-	if !ok || certificate.ValidBefore > math.MaxInt64 || len(certificate.ValidPrincipals) != 1 || certificate.ValidPrincipals[0] != got.offer.Principal {
-		return named, errors.New("the certificate has no end, or not the one principal that was asked for")
+	if !ok || certificate.CertType != ssh.UserCert || certificate.ValidBefore > math.MaxInt64 || len(certificate.ValidPrincipals) != 1 || certificate.ValidPrincipals[0] != got.offer.Principal {
+		return named, errors.New("the certificate is not a user's, has no end, or not the one principal that was asked for")
 	}
 	named.ends = time.Unix(int64(certificate.ValidBefore), 0).UTC()
 	named.values["SSH_PRIVATE_KEY"], named.values["SSH_USER"] = got.key, broker.NewSecret(got.offer.Principal)

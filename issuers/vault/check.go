@@ -24,7 +24,7 @@ func (i *Issuer) Check(ctx context.Context) ([]broker.Finding, error) {
 		return nil, i.fault("checking the broker's own login", err)
 	}
 	lacks := len(found) > 0
-	read, err := i.look(ctx, append(i.allPaths(), i.leasePolicyPaths()...))
+	read, err := i.look(ctx, append(i.allPaths(i.config.Settings), i.leasePolicyPaths()...))
 	if finding, wall := asFinding("mount", err); wall {
 		return append(found, finding), nil
 	}
@@ -142,27 +142,21 @@ func (i *Issuer) checkOffers(read papers) []broker.Finding {
 			found = append(found, broker.Finding{Object: object, Problem: "it counts as admin, so every request for it needs the approvals of admin", Mend: "a narrower role or policy: the native policy of a request for it says which line counts so"})
 		}
 		for _, wall := range judged.walls {
-			if wall.Wall == broker.WallWeak && judged.mend != "" && mendable(wall.Stops) {
-				found = append(found, broker.Finding{Object: object, Problem: wall.Stops + ": " + wall.How, Mend: judged.mend})
+			if mend := judged.mends[wall.Stops]; wall.Wall != broker.WallNative && mend != "" {
+				found = append(found, broker.Finding{Object: object, Problem: wall.Stops + ": " + wall.How, Mend: mend})
 			}
 		}
 	}
 	return found
 }
 
-// checkDatabase tells what of a database nobody has looked at, and whether its logins bear the lease's name.
+// checkDatabase tells whether the logins of a database bear the lease's name.
 func (i *Issuer) checkDatabase(read papers) []broker.Finding {
 	s := i.config.Settings
 	if s.Engine != engineDatabase {
 		return nil
 	}
 	var found []broker.Finding
-	if _, accepted := s.accepts(AcceptDefinerCode); !accepted {
-		found = append(found, broker.Finding{
-			Object: AcceptDefinerCode, Problem: "Vault does not look for functions, triggers, rules and foreign keys that do more than their caller may, so every role counts as delete",
-			Mend: "have a postgres target of the same database checked (`hourkeyd check --live`); if there are none, accept: [{object: " + AcceptDefinerCode + ", why: …}]",
-		})
-	}
 	data, err := read.at(connectionPath(s))
 	details, _ := data["connection_details"].(map[string]any)
 	template, _ := details["username_template"].(string)
@@ -174,8 +168,6 @@ func (i *Issuer) checkDatabase(read papers) []broker.Finding {
 	}
 	return found
 }
-
-func mendable(stops string) bool { return stops == stopsSession || stops == stopsKept }
 
 // leasePolicyPaths are the policies of the token that asks the engine.
 func (i *Issuer) leasePolicyPaths() []string {

@@ -125,6 +125,8 @@ func TestTokenRoleThatGivesTooMuchIsRefused(t *testing.T) {
 		"the policy root":       {"allowed_policies": []string{"root"}},
 		"policies by a pattern": {"allowed_policies_glob": []string{"*"}},
 		"an identity's powers":  {"allowed_entity_aliases": []string{"*"}},
+		"a path of their own":   {"path_suffix": "hidden"},
+		"a token for one use":   {"token_num_uses": 1},
 	} {
 		d.Delete(t, "auth/token/roles/"+d.settings.TokenRole)
 		d.tokenRole(t, changes)
@@ -183,6 +185,27 @@ func TestCheckJudgesEachOffer(t *testing.T) {
 	}
 }
 
+// What nobody vouches for, so that requests need the approvals of delete, is told with the line that vouches; and where one version is
+// kept, with the command that mends it.
+func TestCheckTellsWhatNobodyVouchesFor(t *testing.T) {
+	d, s := newKV(t), newShop(t)
+	d.settings.Accept, s.settings.Accept = nil, s.settings.Accept[:1]
+	has := func(found []broker.Finding, mend string) bool {
+		return slices.ContainsFunc(found, func(f broker.Finding) bool { return !f.Refuses && strings.Contains(f.Mend, mend) })
+	}
+	kv, db := findings(t, d.issuer(t)), findings(t, s.issuer(t))
+	if len(kv) != 4 || !has(kv, "object: "+vault.AcceptVersionHistory) || !has(kv, "object: "+vault.AcceptWholeMount) {
+		t.Errorf("kv:%s", shown(kv))
+	}
+	if len(db) != 2 || !has(db, "object: "+vault.AcceptDefinerCode) {
+		t.Errorf("database:%s", shown(db))
+	}
+	d.Write(t, d.settings.Mount+"/config", map[string]any{"max_versions": 1})
+	if found := findings(t, d.issuer(t)); !has(found, "max_versions=") {
+		t.Errorf("one version:%s", shown(found))
+	}
+}
+
 // A wrong login is told by check --live, and names no secret.
 func TestCheckWithAWrongLogin(t *testing.T) {
 	d := newKV(t)
@@ -214,7 +237,8 @@ func TestWrongMountIsRefused(t *testing.T) {
 	}
 }
 
-// Two environments that share a mount are the same thing only where they share a folder, a connection's database or a role.
+// Two environments that share a mount are the same thing where they share a folder, a connection's database or a role; and always at
+// version 2 of KV.
 func TestIdentity(t *testing.T) {
 	d := newKV(t)
 	id := func(folders ...string) broker.Identity {
@@ -229,6 +253,9 @@ func TestIdentity(t *testing.T) {
 	first, second, both := id("app"), id("web"), id("web", "app")
 	if first.ID == second.ID || strings.Contains(first.Parts, "web") || !strings.Contains(both.Parts, first.Parts) || !strings.Contains(both.Parts, second.Parts) {
 		t.Errorf("identities %+v, %+v, %+v", first, second, both)
+	}
+	if first.Parts != second.Parts {
+		t.Errorf("two environments could share a mount of version 2, whose folders are no wall: %s, %s", first.Parts, second.Parts)
 	}
 	s := newShop(t)
 	who, err := s.issuer(t).Identify(t.Context())

@@ -21,6 +21,7 @@ import (
 // database/creds, with a real PostgreSQL behind it.
 func TestConformanceOfDatabase(t *testing.T) {
 	s := newShop(t)
+	t.Parallel() // after what counts serial
 	issuertest.Run(t, issuertest.Harness{
 		Issuer: s.issuer(t),
 		Reopen: func(t *testing.T) issuertest.Issuer { return s.issuer(t) },
@@ -122,6 +123,7 @@ func sqlAttacks(s *shop) map[string]func(context.Context, broker.Credential) err
 // Tokens of policies, for the paths of a KV engine.
 func TestConformanceOfKV(t *testing.T) {
 	s := newKV(t)
+	t.Parallel()
 	issuertest.Run(t, issuertest.Harness{
 		Issuer: s.issuer(t),
 		Reopen: func(t *testing.T) issuertest.Issuer { return s.issuer(t) },
@@ -168,6 +170,7 @@ func newKV(tb testing.TB) *drawer {
 	d := &drawer{production: production}
 	d.site = newSite(tb, server, vault.Settings{
 		Engine: "kv", Mount: mount, Folders: []string{"app"}, Offers: []vault.Offer{{Policies: []string{rw}}, {Policies: []string{all}}},
+		Accept: []vault.Accept{{Object: vault.AcceptVersionHistory, Why: "the test keeps them"}, {Object: vault.AcceptWholeMount, Why: "the test has nothing else in it"}},
 	})
 	d.policy(tb, rw, kvPolicy(mount, `"create", "read", "update"`))
 	d.policy(tb, all, kvPolicy(mount, `"create", "read", "update", "delete"`))
@@ -224,29 +227,42 @@ func (d *drawer) attacks() map[string]func(context.Context, broker.Credential) e
 		method, path string
 		data         any
 	}{
-		"another folder":                    {http.MethodGet, mount + "/data/other/db", nil},
-		"DELETE of the latest version":      {http.MethodDelete, mount + "/data/app/db", nil},
-		"deleting versions by a POST":       {http.MethodPost, mount + "/delete/app/db", map[string]any{"versions": []int{1}}},
-		"destroying versions by a PUT":      {http.MethodPut, mount + "/destroy/app/db", map[string]any{"versions": []int{1}}},
-		"all versions and their metadata":   {http.MethodDelete, mount + "/metadata/app/db", nil},
-		"keeping one version only":          {http.MethodPost, mount + "/metadata/app/db", map[string]any{"max_versions": 1}},
-		"versions that delete themselves":   {http.MethodPost, mount + "/metadata/app/db", map[string]any{"delete_version_after": "1s"}},
-		"the same, by a patch":              {http.MethodPatch, mount + "/metadata/app/db", map[string]any{"max_versions": 1}},
-		"the same, for the whole engine":    {http.MethodPost, mount + "/config", map[string]any{"max_versions": 1}},
-		"a path with dots in it":            {http.MethodGet, mount + "/data/app/../other/db", nil},
-		"a token of its own":                {http.MethodPost, "auth/token/create", map[string]any{"ttl": "768h"}},
-		"an orphan of its own":              {http.MethodPost, "auth/token/create-orphan", map[string]any{"ttl": "768h"}},
-		"another lease's token role":        {http.MethodPost, "auth/token/create/" + d.settings.TokenRole, map[string]any{}},
-		"a longer life":                     {http.MethodPost, "auth/token/renew-self", map[string]any{"increment": "768h"}},
-		"its own policy":                    {http.MethodPost, "sys/policies/acl/app-rw", map[string]any{"policy": "path \"*\" { capabilities = [\"sudo\"] }"}},
-		"another engine":                    {http.MethodPost, "sys/mounts/mine", map[string]any{"type": "kv"}},
-		"disabling the engine":              {http.MethodDelete, "sys/mounts/" + mount, nil},
-		"other tokens' accessors":           {"LIST", "auth/token/accessors", nil},
-		"ending others' leases":             {http.MethodPost, "sys/leases/revoke-prefix/auth", map[string]any{}},
-		"sealing Vault":                     {http.MethodPost, "sys/seal", map[string]any{}},
-		"its cubbyhole, as a place to keep": {http.MethodPost, "cubbyhole/mine", map[string]any{"kept": "1"}},
-		"an identity":                       {http.MethodPost, "identity/entity", map[string]any{"name": "mine", "policies": "root"}},
-		"the storage beneath":               {http.MethodGet, "sys/raw/core", nil},
+		"another folder":                           {http.MethodGet, mount + "/data/other/db", nil},
+		"DELETE of the latest version":             {http.MethodDelete, mount + "/data/app/db", nil},
+		"deleting versions by a POST":              {http.MethodPost, mount + "/delete/app/db", map[string]any{"versions": []int{1}}},
+		"destroying versions by a PUT":             {http.MethodPut, mount + "/destroy/app/db", map[string]any{"versions": []int{1}}},
+		"all versions and their metadata":          {http.MethodDelete, mount + "/metadata/app/db", nil},
+		"keeping one version only":                 {http.MethodPost, mount + "/metadata/app/db", map[string]any{"max_versions": 1}},
+		"versions that delete themselves":          {http.MethodPost, mount + "/metadata/app/db", map[string]any{"delete_version_after": "1s"}},
+		"keeping one version, by a patch":          {http.MethodPatch, mount + "/metadata/app/db", map[string]any{"max_versions": 1}},
+		"keeping one version, in the whole engine": {http.MethodPost, mount + "/config", map[string]any{"max_versions": 1}},
+		"a path with dots in it":                   {http.MethodGet, mount + "/data/app/../other/db", nil},
+		"a token of its own":                       {http.MethodPost, "auth/token/create", map[string]any{"ttl": "768h"}},
+		"an orphan of its own":                     {http.MethodPost, "auth/token/create-orphan", map[string]any{"ttl": "768h"}},
+		"another lease's token role":               {http.MethodPost, "auth/token/create/" + d.settings.TokenRole, map[string]any{}},
+		"a longer life":                            {http.MethodPost, "auth/token/renew-self", map[string]any{"increment": "768h"}},
+		"its own policy":                           {http.MethodPost, "sys/policies/acl/app-rw", map[string]any{"policy": "path \"*\" { capabilities = [\"sudo\"] }"}},
+		"another engine":                           {http.MethodPost, "sys/mounts/mine", map[string]any{"type": "kv"}},
+		"disabling the engine":                     {http.MethodDelete, "sys/mounts/" + mount, nil},
+		"other tokens' accessors":                  {"LIST", "auth/token/accessors", nil},
+		"ending others' leases":                    {http.MethodPost, "sys/leases/revoke-prefix/auth", map[string]any{}},
+		"sealing Vault":                            {http.MethodPost, "sys/seal", map[string]any{}},
+		"its cubbyhole, as a place to keep":        {http.MethodPost, "cubbyhole/mine", map[string]any{"kept": "1"}},
+		"an identity":                              {http.MethodPost, "identity/entity", map[string]any{"name": "mine", "policies": "root"}},
+		"the storage beneath":                      {http.MethodGet, "sys/raw/core", nil},
+		"another mount, the same folder":           {http.MethodGet, d.production + "/data/app/db", nil},
+		"names of all folders":                     {"LIST", mount + "/metadata/", nil},
+		"another folder, in other letters":         {http.MethodGet, mount + "/data/\u0430pp/db", nil},
+		"bringing back a deleted version":          {http.MethodPost, mount + "/undelete/app/db", map[string]any{"versions": []int{1}}},
+		"a patch of one field":                     {http.MethodPatch, mount + "/data/app/db", map[string]any{"data": map[string]any{"password": nil}}},
+		"its own lookup":                           {http.MethodGet, "auth/token/lookup-self", nil},
+		"what it may do":                           {http.MethodPost, "sys/capabilities-self", map[string]any{"paths": []string{"sys"}}},
+		"renewing a lease":                         {http.MethodPost, "sys/leases/renew", map[string]any{"lease_id": "x", "increment": 3600}},
+		"wrapping a text of its own":               {http.MethodPost, "sys/wrapping/wrap", map[string]any{"kept": "1"}},
+		"a batch token":                            {http.MethodPost, "auth/token/create", map[string]any{"type": "batch"}},
+		"a login by AppRole":                       {http.MethodPost, "auth/" + d.loginMount() + "/role/hourkey/secret-id", map[string]any{}},
+		"a control group's approval":               {http.MethodPost, "sys/control-group/authorize", map[string]any{"accessor": "x"}},
+		"its policy, read":                         {http.MethodGet, "sys/policies/acl/" + d.settings.Offers[0].Policies[0], nil},
 	} {
 		tries[name] = func(ctx context.Context, c broker.Credential) error {
 			return call(ctx, c, one.method, one.path, one.data)

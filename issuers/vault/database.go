@@ -3,7 +3,9 @@ package vault
 import (
 	"cmp"
 	"errors"
+	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,8 +20,9 @@ const pluginPostgres = "postgresql-database-plugin"
 
 // connection is one connection of a database engine, without its password.
 type connection struct {
-	plugin string
-	place  *url.URL // without user and password; nil where its address has no form that is known here
+	plugin   string
+	place    *url.URL // without user and password; nil where its address has no form that is known here
+	template string   // of the logins' names; empty: Vault's own
 }
 
 func (databaseEngine) traits() traits {
@@ -53,20 +56,32 @@ func (i *Issuer) connection(read papers) (connection, error) {
 	plugin, _ := data["plugin_name"].(string)
 	details, _ := data["connection_details"].(map[string]any)
 	address, _ := details["connection_url"].(string)
+	template, _ := details["username_template"].(string)
 	place := placeOf(address)
 	if plugin == pluginPostgres && place == nil {
 		return connection{}, broker.Errorf(broker.CodeWall, "%s: the address of connection %s cannot be read, so nobody could tell which database it is", i.config.Ref, s.Connection).
-			WithNext("write connection_url as postgresql://{{username}}:{{password}}@host:5432/database")
+			WithNext("write connection_url as postgresql://{{username}}:{{password}}@host:5432/database, with ?%s at most", strings.Join(harmlessParameters(), ", "))
 	}
-	return connection{plugin: plugin, place: place}, nil
+	return connection{plugin: plugin, place: place, template: template}, nil
+}
+
+// harmlessParameters of an address do not lead it elsewhere. Others do: host, port and dbname of the query go before those
+// that stand at the address's beginning.
+func harmlessParameters() []string {
+	return []string{"sslmode", "sslrootcert", "sslcert", "sslkey", "connect_timeout", "application_name"}
 }
 
 // placeOf gives host, port and database of a connection's address, nil if it is none.
 func placeOf(address string) *url.URL {
-	plain := strings.NewReplacer("{{username}}", "u", "{{password}}", "p").Replace(address)
-	at, err := url.Parse(plain)
-	if err != nil || at.Hostname() == "" || len(at.Path) < 2 || strings.ContainsAny(at.Host, ",{}") {
+	const inPlace = "hourkey-in-place" // of the templates, which must not be in host or database
+	at, err := url.Parse(strings.NewReplacer("{{username}}", inPlace, "{{name}}", inPlace, "{{password}}", inPlace).Replace(address))
+	if err != nil || at.Hostname() == "" || len(at.Path) < 2 || strings.ContainsAny(at.Host, ",{}") || strings.Contains(at.Host+at.Path, inPlace) || at.Scheme != "postgres" && at.Scheme != "postgresql" {
 		return nil
+	}
+	for name := range at.Query() {
+		if !slices.Contains(harmlessParameters(), name) {
+			return nil
+		}
 	}
 	query := url.Values{}
 	if mode := at.Query().Get("sslmode"); mode != "" {
@@ -80,7 +95,8 @@ func (c connection) id() string {
 	if c.place == nil {
 		return c.plugin
 	}
-	return c.place.Host + c.place.Path
+	host := strings.TrimSuffix(strings.ToLower(c.place.Hostname()), ".")
+	return net.JoinHostPort(host, cmp.Or(c.place.Port(), "5432")) + c.place.Path // one spelling: two would be two environments
 }
 
 // judge reads the role of an offer.
@@ -103,36 +119,41 @@ func (databaseEngine) judge(i *Issuer, read papers, offer Offer) (offered, error
 			WithNext("write the role with credential_type=password")
 	}
 	role := databaseRole{
-		creation: session.Texts(data["creation_statements"]), revocation: session.Texts(data["revocation_statements"]),
+		creation: session.Texts(data["creation_statements"]), revocation: session.Texts(data["revocation_statements"]), rollback: session.Texts(data["rollback_statements"]),
 		longest: lowest(seconds(data["default_ttl"]), seconds(data["max_ttl"])),
 	}
 	if role.longest == 0 {
 		role.longest = read.mount.lease
 	}
 	if through.plugin != pluginPostgres {
-		return i.declaredDatabase(offer, role, through), nil
+		return i.declaredDatabase(offer, role, through)
+	}
+	if !role.ends() {
+		return offered{}, broker.Errorf(broker.CodeWall, "%s: the revocation statements of role %s do not end with DROP ROLE: Vault would say that a login has ended which goes on", i.config.Ref, offer.Role).
+			WithNext("take them out, or set its revocation_statements to: %s", RevocationSQL("OWNER", strings.TrimPrefix(through.place.Path, "/"), "public"))
 	}
 	return i.judgeDatabase(offer, role, through)
 }
 
 type databaseRole struct {
-	creation, revocation []string
-	longest              time.Duration
+	creation, revocation, rollback []string
+	longest                        time.Duration // 0: not known
 }
 
-// native is the role, line by line.
-func (r databaseRole) native() []string {
-	list := []string{"revoke: the plugin's own revocation"}
+// native is the role, line by line, and how its logins are called.
+func (r databaseRole) native(through connection) []string {
+	revocation := []string{"revoke: the plugin's own revocation"}
 	if len(r.revocation) > 0 {
-		list = prefixed("revoke: ", statements(r.revocation))
+		revocation = prefixed("revoke: ", statements(r.revocation))
 	}
-	return append(prefixed("create: ", statements(r.creation)), list...)
+	return slices.Concat(prefixed("create: ", statements(r.creation)), prefixed("if that fails: ", statements(r.rollback)), revocation,
+		[]string{"logins are called: " + oneLine(cmp.Or(through.template, "by the plugin's own template"))})
 }
 
 func prefixed(prefix string, texts []string) []string {
 	list := make([]string, len(texts))
 	for at, text := range texts {
-		list[at] = prefix + text
+		list[at] = prefix + oneLine(text)
 	}
 	return list
 }
@@ -144,8 +165,8 @@ func (i *Issuer) judgeDatabase(offer Offer, role databaseRole, through connectio
 	if err := i.isWalled(offer, v, database); err != nil {
 		return offered{}, err
 	}
-	native := append([]string{"connection " + i.config.Settings.Connection + ": " + through.place.String()}, role.native()...)
-	found := offered{Offer: offer, native: native, longest: role.longest, walls: i.databaseWalls(role), exceptions: i.acceptances()}
+	native := append([]string{"connection " + i.config.Settings.Connection + ": " + through.place.String()}, role.native(through)...)
+	found := offered{Offer: offer, native: native, longest: role.longest, exceptions: i.acceptances()}
 	promised, err := i.addReach(&found, v)
 	if err != nil {
 		return offered{}, err
@@ -161,14 +182,10 @@ func (i *Issuer) judgeDatabase(offer Offer, role databaseRole, through connectio
 		found.walls = append(found.walls, believed(offer))
 		promised = append(promised, said...)
 	}
-	if _, accepted := i.config.Settings.accepts(AcceptDefinerCode); !accepted {
-		for at := range found.reach {
-			found.reach[at].Actions |= broker.Delete
-		}
-	}
 	found.reach = broker.Normalize(found.reach)
+	found.walls = append(i.databaseWalls(role, v.expires), found.walls...)
 	found.gives = func(wish broker.Scope) bool { return broker.Covers(promised, []broker.Scope{wish}) }
-	found.mend = "set its revocation_statements to: " + RevocationSQL("OWNER", database, v.schemas...)
+	found.mends = i.databaseMends(database, v.schemas)
 	return found, nil
 }
 
@@ -209,13 +226,6 @@ func (i *Issuer) acceptances() []broker.Exception {
 	return list
 }
 
-func (i *Issuer) declaredDatabase(offer Offer, role databaseRole, through connection) offered {
-	found := offered{Offer: offer, native: append(role.native(), "plugin "+through.plugin), longest: role.longest}
-	found.reach, found.gives, found.exceptions = declared(i.config.Ref.Target, offer, 0)
-	found.walls = []broker.WallFact{believed(offer), {Stops: "other databases of the server", Wall: broker.WallWeak, How: "whatever " + through.plugin + " holds there: Hourkey does not know it"}}
-	return found
-}
-
 func (databaseEngine) path(s Settings, offer Offer) string { return s.Mount + "/creds/" + offer.Role }
 
 func (databaseEngine) ask(Settings, Offer, broker.Order, int64) (request, error) {
@@ -228,6 +238,9 @@ func (databaseEngine) values(s Settings, got issued) (credentialValues, error) {
 	password, _ := got.answer.Data["password"].(string)
 	if user == "" || password == "" {
 		return credentialValues{}, errors.New("the answer lacks username or password")
+	}
+	if isNoName(user) || strings.Contains(password, "'") { // both stood in the creation statements, as they are
+		return credentialValues{}, errors.New("the login's name or password could have changed the creation statements")
 	}
 	place, err := url.Parse(cmp.Or(s.URL, approvedPlace(s, got.native)))
 	if err != nil || place.Host == "" || place.Scheme != "postgres" && place.Scheme != "postgresql" {

@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"math/bits"
+	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,7 +20,7 @@ func (i *Issuer) Describe(ctx context.Context, wish broker.Wish) (broker.Descrip
 	if err != nil {
 		return broker.Description{}, err
 	}
-	read, err := i.look(ctx, i.allPaths())
+	read, err := i.look(ctx, i.allPaths(i.config.Settings))
 	if err != nil {
 		return broker.Description{}, err
 	}
@@ -42,15 +44,46 @@ func (i *Issuer) Describe(ctx context.Context, wish broker.Wish) (broker.Descrip
 	}
 	return broker.Description{
 		Identity: identity.ID, Scopes: chosen.reach, Reaches: []string{i.config.Ref.Environment},
-		Native: append([]string{i.order(chosen.Offer)}, chosen.native...), Walls: chosen.walls, Exceptions: chosen.exceptions,
+		Native: i.native(chosen), Walls: chosen.walls, Exceptions: chosen.exceptions,
 		TTL: ttl, Ends: i.engine.traits().ends,
 	}, nil
 }
 
-// allPaths are what a description rests on.
-func (i *Issuer) allPaths() []string {
-	paths := append(i.engine.paths(i.config.Settings), i.identityPaths()...)
-	return append(paths, tokenRolePath(i.config.Settings.TokenRole))
+// allPaths are what a description of these settings rests on.
+func (i *Issuer) allPaths(s Settings) []string {
+	paths := append(i.engine.paths(s), i.identityPaths()...)
+	return append(paths, tokenRolePath(s.TokenRole))
+}
+
+// stillSo looks, after Vault has handed something out, whether what it was described by is still the same. Vault takes a role or
+// a policy as it is then, not as it was approved.
+func (i *Issuer) stillSo(ctx context.Context, offer Offer, was broker.Description) error {
+	s := i.config.Settings
+	s.Offers = []Offer{offer}
+	read, err := i.look(ctx, i.allPaths(s))
+	if err != nil {
+		return err
+	}
+	if err := i.tokenRole(read); err != nil {
+		return err
+	}
+	identity, err := i.identity(read)
+	if err != nil {
+		return err
+	}
+	is, err := i.engine.judge(i, read, offer)
+	if err != nil {
+		return err
+	}
+	if identity.ID != was.Identity || !slices.Equal(is.reach, was.Scopes) || !slices.Equal(i.native(is), was.Native) || !reflect.DeepEqual(is.walls, was.Walls) {
+		return broker.Errorf(broker.CodeConflict, "%s: what was described has changed at Vault: what it handed out is not used", i.config.Ref).WithNext("make a new request")
+	}
+	return nil
+}
+
+// native is all that Issue will have Vault do, line by line.
+func (i *Issuer) native(chosen offered) []string {
+	return append([]string{i.order(chosen.Offer)}, chosen.native...)
 }
 
 // lifetime is the TTL of a wish: none asked for is the hour.

@@ -29,5 +29,10 @@
 //
 // A target is one engine at one mount. A database target is one connection of it besides; a KV target is some folders; any
 // other target is the roles that it lists. These make the identity that an operator confirms, with Vault's cluster id and the mount's
-// accessor, and no two environments may have the same.
+// accessor, and no two environments may have the same. Folders of version 2 of KV are no wall (kv_wall.go): there it is the mount.
+//
+// # What was described is what is handed out
+//
+// Vault takes a role or a policy as it is when it is asked. So Issue looks once more after Vault has answered: where anything differs
+// from the description, what was handed out is not used, and the broker ends it.
 package vault

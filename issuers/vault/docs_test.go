@@ -1,6 +1,10 @@
 package vault_test
 
 import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/http"
@@ -11,17 +15,21 @@ import (
 	"testing"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/hourkey/hourkey/broker"
 	"github.com/hourkey/hourkey/issuers/postgres/pgtest"
 	"github.com/hourkey/hourkey/issuers/vault"
+	"github.com/hourkey/hourkey/issuers/vault/session"
+	"github.com/hourkey/hourkey/issuers/vault/transit"
 	"github.com/hourkey/hourkey/issuers/vault/vaulttest"
 )
 
 // The page is tried line by line, on a Vault and a PostgreSQL of its own: what it says to paste is pasted, its lines are run, and
 // then leases are issued by its environment's files, and check --live has nothing to say.
 func TestThePageLineByLine(t *testing.T) {
+	t.Parallel()
 	p := newPage(t)
 	p.database(t)
 	p.kv(t)
@@ -35,6 +43,7 @@ type page struct {
 	files    map[string]string   // what the page says to save
 	secretID string
 	roleID   string
+	signer   ed25519.PrivateKey // of the page's JWTs
 }
 
 func newPage(t *testing.T) *page {
@@ -44,6 +53,10 @@ func newPage(t *testing.T) *page {
 		t.Fatal(err)
 	}
 	p := &page{vault: vaulttest.Start(t), db: pgtest.Start(t), blocks: map[string][]string{}, files: map[string]string{}}
+	_, p.signer, err = ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, match := range regexp.MustCompile("(?s)```([a-z]+)\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
 		p.blocks[match[1]] = append(p.blocks[match[1]], match[2])
 	}
@@ -58,10 +71,11 @@ func (p *page) database(t *testing.T) {
 	for line := range strings.Lines(p.blocks["sql"][0]) {
 		p.db.Exec(t, "orders", strings.Replace(line, "…", "the-password", 1))
 	}
-	for _, block := range p.blocks["sh"][:3] {
+	for _, block := range p.blocks["sh"][:4] {
 		p.run(t, block)
 	}
-	settings := p.settings(t, p.blocks["yaml"][0], "orders-db")
+	p.logins(t, p.blocks["yaml"][0])
+	settings := p.settings(t, p.blocks["yaml"][1], "orders-db")
 	issuer := p.issuer(t, settings, "orders-db")
 	if want := p.files["orders.hcl"]; issuer.Policy() != want {
 		t.Errorf("the page's policy is\n%s\nand the issuer wants\n%s", want, issuer.Policy())
@@ -90,14 +104,14 @@ func (p *page) database(t *testing.T) {
 
 func (p *page) kv(t *testing.T) {
 	t.Helper()
-	for _, block := range p.blocks["sh"][3:5] {
+	for _, block := range p.blocks["sh"][4:6] {
 		p.run(t, block)
 	}
 	until(t, func() bool {
 		status, _, err := vaulttest.Call(t.Context(), p.vault.Address, p.vault.Root, http.MethodPost, "kv-staging/data/app/db", map[string]any{"data": map[string]string{"password": "staging's"}})
 		return err == nil && status == http.StatusOK
 	})
-	issuer := p.issuer(t, p.settings(t, p.blocks["yaml"][1], "app-secrets"), "orders-db")
+	issuer := p.issuer(t, p.settings(t, p.blocks["yaml"][2], "app-secrets"), "orders-db")
 	if want := p.files["app.hcl"]; issuer.Policy() != want {
 		t.Errorf("the page's policy is\n%s\nand the issuer wants\n%s", want, issuer.Policy())
 	}
@@ -116,11 +130,90 @@ func (p *page) kv(t *testing.T) {
 	}
 }
 
+// logins tries the other ways in: the JWT by a login, that of Kubernetes by what Vault kept of it.
+func (p *page) logins(t *testing.T, text string) {
+	t.Helper()
+	var login session.Login
+	p.decode(t, text, &login)
+	kept := p.vault.Read(t, "auth/kubernetes/role/"+login.Kubernetes.Role)["data"].(map[string]any)
+	if fmt.Sprint(kept["token_policies"]) != "[hourkey-staging-orders]" {
+		t.Errorf("the role of Kubernetes is %v", kept)
+	}
+	settings := p.settings(t, p.blocks["yaml"][1], "orders-db")
+	settings.Login = session.Login{JWT: login.JWT}
+	issuer := open(t, vault.Config{
+		Ref: broker.TargetRef{Environment: "staging", Target: "orders-db"}, Settings: settings, Now: time.Now,
+		Resolve: func(_, reference string) (broker.Secret, error) {
+			if reference != "file:secrets/jwt" {
+				return broker.Secret{}, fmt.Errorf("no such reference: %s", reference)
+			}
+			return broker.NewSecret(p.jwt(t)), nil
+		},
+	})
+	describe(t, issuer, wish(t, "public.orders:read,write"))
+}
+
+// jwt is what the page's issuer signs for the broker.
+func (p *page) jwt(t *testing.T) string {
+	t.Helper()
+	text, err := jwt.NewWithClaims(jwt.SigningMethodEdDSA, jwt.MapClaims{
+		"iss": "https://issuer.example", "sub": "hourkey", "aud": "vault", "exp": time.Now().Add(time.Minute).Unix(), "iat": time.Now().Unix(),
+	}).SignedString(p.signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// transit makes the broker's own login, and does with hourkey.yaml what serve does: a secret is read, and the key seals and opens.
 func (p *page) transit(t *testing.T) {
 	t.Helper()
-	p.run(t, p.blocks["sh"][5])
-	if p.vault.Read(t, "transit/keys/hourkey")["data"].(map[string]any)["exportable"] != false {
-		t.Error("the page's key can be exported")
+	p.vault.Write(t, "sys/mounts/kv", map[string]any{"type": "kv", "options": map[string]string{"version": "2"}})
+	until(t, func() bool {
+		status, _, err := vaulttest.Call(t.Context(), p.vault.Address, p.vault.Root, http.MethodPost, "kv/data/hourkey/staging", map[string]any{"data": map[string]string{"admin_dsn": "the-dsn"}})
+		return err == nil && status == http.StatusOK
+	})
+	p.run(t, p.blocks["sh"][6])
+	var file struct {
+		Vault session.Settings
+		Keys  string
+	}
+	p.decode(t, p.blocks["yaml"][3], &file)
+	file.Vault.Address, file.Vault.Login.AppRole.RoleID = p.vault.Address, p.roleID
+	own, err := session.New(session.Config{Settings: file.Vault, Now: time.Now, Resolve: func(_, reference string) (broker.Secret, error) {
+		if reference != "file:secrets/vault-secret-id" {
+			return broker.Secret{}, fmt.Errorf("no such reference: %s", reference)
+		}
+		return broker.NewSecret(p.secretID), nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = own.Close() }()
+	if secret, err := own.Secret(t.Context(), "kv/data/hourkey/staging#admin_dsn"); err != nil || secret.Reveal() != "the-dsn" {
+		t.Errorf("the page's reference: %v", err)
+	}
+	mount, name, _ := strings.Cut(strings.TrimPrefix(file.Keys, "vault:"), "/keys/")
+	key, err := transit.Open(t.Context(), own, transit.Settings{Mount: mount, Key: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := key.Wrap(t.Context(), []byte("a key"), "store")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if opened, err := key.Unwrap(t.Context(), sealed, "store"); err != nil || string(opened) != "a key" {
+		t.Errorf("what was sealed: %q, %v", opened, err)
+	}
+}
+
+// decode reads a block of the page as strictly as hourkeyd does.
+func (p *page) decode(t *testing.T, text string, into any) {
+	t.Helper()
+	d := yaml.NewDecoder(strings.NewReader(text))
+	d.KnownFields(true)
+	if err := d.Decode(into); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -130,11 +223,7 @@ func (p *page) settings(t *testing.T, text, target string) vault.Settings {
 	var file struct {
 		Targets map[string]struct{ Vault vault.Settings }
 	}
-	d := yaml.NewDecoder(strings.NewReader(text))
-	d.KnownFields(true)
-	if err := d.Decode(&file); err != nil {
-		t.Fatal(err)
-	}
+	p.decode(t, text, &file)
 	settings := file.Targets[target].Vault
 	settings.Address, settings.Login.AppRole.RoleID = p.vault.Address, p.roleID
 	return settings
@@ -214,7 +303,7 @@ func (p *page) vaultCommand(t *testing.T, words []string, input string) {
 		case strings.HasPrefix(one, "-") && one != "-":
 			options[strings.TrimPrefix(name, "-")] = value
 		case isPair:
-			data[name] = p.local(name, value)
+			data[name] = p.local(t, name, value)
 		default:
 			plain = append(plain, one)
 		}
@@ -244,8 +333,15 @@ func (p *page) vaultCommand(t *testing.T, words []string, input string) {
 }
 
 // local puts the test's own server and password in the place of the page's.
-func (p *page) local(name, value string) string {
+func (p *page) local(t *testing.T, name, value string) string {
+	t.Helper()
 	switch name {
+	case "jwt_validation_pubkeys", "kubernetes_ca_cert":
+		public, err := x509.MarshalPKIXPublicKey(p.signer.Public())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}))
 	case "connection_url":
 		value = strings.Replace(value, "db.staging.example:5432", fmt.Sprintf("%s:%d", p.db.Host, p.db.Port), 1)
 		return strings.Replace(value, "verify-full", "disable", 1)

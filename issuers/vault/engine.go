@@ -76,8 +76,8 @@ type offered struct {
 	gives      func(w broker.Scope) bool // what can be relied on
 	walls      []broker.WallFact
 	exceptions []broker.Exception
-	longest    time.Duration // of the credential, by its role; 0: no bound
-	mend       string        // what mends its weak walls, if anything does
+	longest    time.Duration     // of the credential, by its role; 0: no bound
+	mends      map[string]string // what a wall stops → what makes it stronger
 }
 
 // request is what the lease's token sends to the engine.

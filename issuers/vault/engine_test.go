@@ -27,6 +27,14 @@ func declaring(role string, scopes ...string) vault.Offer {
 	return vault.Offer{Role: role, Scopes: scopes, Why: "alice looked at it"}
 }
 
+// onlyWhole leaves a test that starts one more server to the whole run.
+func onlyWhole(t *testing.T, server string) {
+	t.Helper()
+	if os.Getenv("HOURKEY_TEST_ALL") != "1" {
+		t.Skipf("HOURKEY_TEST_ALL=1 starts %s for this test", server)
+	}
+}
+
 // newEngine makes a site with an engine mounted and, where it hands out by a path, the policy of the lease's token.
 func newEngine(t *testing.T, engine, mounted string, offer vault.Offer, change func(*vault.Settings)) *site {
 	t.Helper()
@@ -150,6 +158,7 @@ func TestEngineSSH(t *testing.T) {
 
 // kubernetes, at a real API server: what the role allows works, another namespace does not, and the end deletes the account.
 func TestEngineKubernetes(t *testing.T) {
+	onlyWhole(t, "an API server")
 	needsVault(t)
 	kube := kubetest.Start(t)
 	kube.Apply(t, "apiVersion: v1\nkind: Namespace\nmetadata: {name: staging}\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: production}\n")
@@ -165,6 +174,7 @@ func TestEngineKubernetes(t *testing.T) {
 		s.Write(t, mount+"/roles/deploy", data)
 	}
 	issuer := s.issuer(t)
+	t.Parallel()
 	for name, change := range map[string]map[string]any{
 		"any namespace":                    {"allowed_kubernetes_namespaces": "*"},
 		"two namespaces":                   {"allowed_kubernetes_namespaces": "staging,production"},
@@ -196,6 +206,16 @@ func TestEngineKubernetes(t *testing.T) {
 	if err := issuer.Revoke(t.Context(), "hk-kube-1", handle); err != nil {
 		t.Fatal(err)
 	}
+	who, err := issuer.Identify(t.Context())
+	if err != nil || !strings.Contains(who.Shown, kube.URL) {
+		t.Errorf("%+v, %v; want the cluster shown", who, err)
+	}
+	defer func() { // the mount is led to another cluster: another identity, which nobody has confirmed
+		s.Write(t, mount+"/config", map[string]any{"kubernetes_host": "https://production.example", "kubernetes_ca_cert": string(kube.CA), "service_account_jwt": kube.Token(), "disable_local_ca_jwt": true})
+		if after, err := issuer.Identify(t.Context()); err != nil || after.ID == who.ID {
+			t.Errorf("after the mount was led elsewhere: %+v, %v; was %+v", after, err, who)
+		}
+	}()
 	began := time.Now()
 	until(t, func() bool { return get("staging") != nil })
 	t.Logf("the token of a deleted account worked for %s more", time.Since(began).Round(100*time.Millisecond))
@@ -203,6 +223,7 @@ func TestEngineKubernetes(t *testing.T) {
 
 // aws-sts, with MinIO's STS: the session works, and ends when it was ordered to.
 func TestEngineAWSSTS(t *testing.T) {
+	onlyWhole(t, "MinIO")
 	needsVault(t)
 	minio, err := miniotest.New()
 	if errors.Is(err, miniotest.ErrAbsent) && os.Getenv("HOURKEY_TEST_ALL") != "1" {
@@ -272,6 +293,12 @@ func TestEngineOther(t *testing.T) {
 	s.settings.Engine, s.settings.Connection, s.settings.Accept = "other", "", nil
 	s.settings.Offers = []vault.Offer{declaring("orders-rw", "orders:read,write")}
 	s.policy(t, s.loginPolicy(), s.issuer(t).Policy())
+	if _, err := s.issuer(t).Describe(t.Context(), wish(t, "orders:read")); broker.CodeOf(err) != broker.CodeWall || !strings.Contains(next(err), "engine: database") {
+		t.Errorf("an engine that is known, as other: %v; want it refused", err)
+	}
+	b := newBetween(t, server.Address) // which says that the engine is one that nobody knows
+	b.on("sys/mounts/", rewrite(func(answer map[string]any) { answer["data"].(map[string]any)["type"] = "rabbitmq" }))
+	s.settings.Address = b.URL
 	issuer := s.issuer(t)
 	d := describe(t, issuer, wish(t, "orders:read,write"))
 	if len(d.Exceptions) != 1 || !hasWall(d, "not declared", broker.WallWeak) {
@@ -295,17 +322,31 @@ func TestWhatIsPlainToSee(t *testing.T) {
 		return `{"Statement":[{"Effect":"Allow","Action":` + action + `,"Resource":"*"}]}`
 	}
 	for document, want := range map[string]string{
-		"":                              "",
-		allow(`"s3:GetObject"`):         "read",
-		allow(`["s3:Get*","s3:List*"]`): "read",
-		allow(`"s3:PutObject"`):         "write",
-		allow(`"s3:DeleteObject"`):      "write,delete",
-		allow(`"s3:*Object"`):           "write,delete",
-		allow(`"s3:*"`):                 "read,write,delete,admin",
-		allow(`"*"`):                    "read,write,delete,admin",
-		allow(`"iam:CreateUser"`):       "admin",
-		allow(`"sts:AssumeRole"`):       "admin",
-		allow(`"S3:DELETEobject"`):      "write,delete",
+		"":                                        "",
+		allow(`"s3:GetObject"`):                   "read",
+		allow(`["s3:Get*","s3:List*"]`):           "read",
+		allow(`"s3:PutObject"`):                   "write",
+		allow(`"s3:DeleteObject"`):                "write,delete",
+		allow(`"s3:*Object"`):                     "read,write,delete,admin",
+		allow(`"s3:Put*"`):                        "read,write,delete,admin",
+		allow(`"s3:PutBucketPolicy"`):             "admin",
+		allow(`"s3:PutObjectAcl"`):                "admin",
+		allow(`"s3:PutBucketVersioning"`):         "write,delete",
+		allow(`"s3:PutLifecycleConfiguration"`):   "write,delete",
+		allow(`"iam:PassRole"`):                   "admin",
+		allow(`"sts:GetFederationToken"`):         "admin",
+		allow(`"secretsmanager:GetSecretValue"`):  "admin",
+		allow(`"secretsmanager:Get*"`):            "admin",
+		allow(`"ssm:GetParameter"`):               "admin",
+		allow(`"ecr:GetAuthorizationToken"`):      "admin",
+		allow(`"redshift:GetClusterCredentials"`): "admin",
+		allow(`"kms:DescribeKey"`):                "read",
+		`{"Statement":[{"effect":"allow","ACTION":"s3:DeleteObject"}]}`: "write,delete",
+		allow(`"s3:*"`):            "read,write,delete,admin",
+		allow(`"*"`):               "read,write,delete,admin",
+		allow(`"iam:CreateUser"`):  "admin",
+		allow(`"sts:AssumeRole"`):  "admin",
+		allow(`"S3:DELETEobject"`): "write,delete",
 		`{"Statement":{"Effect":"Allow","NotAction":"iam:*","Resource":"*"}}`:       "read,write,delete,admin",
 		`{"Statement":{"Effect":"Deny","Action":"s3:*","Resource":"*"}}`:            "",
 		`{"Statement":{"Effect":"Allow","Action":"rds:TerminateX","Resource":"*"}}`: "write,delete",
@@ -320,7 +361,16 @@ func TestWhatIsPlainToSee(t *testing.T) {
 	for rules, want := range map[string]string{
 		"": "",
 		`{"rules":[{"resources":["configmaps"],"verbs":["get","watch"]}]}`: "read",
-		"rules:\n- resources: [deployments]\n  verbs: [create, patch]":     "write",
+		"rules:\n- resources: [configmaps]\n  verbs: [create, patch]":      "write",
+		"rules:\n- resources: [deployments]\n  verbs: [create]":            "write,admin",
+		"rules:\n- resources: [cronjobs]\n  verbs: [patch]":                "write,admin",
+		"rules:\n- resources: [deployments/scale]\n  verbs: [patch]":       "write,delete",
+		"rules:\n- resources: ['*/scale']\n  verbs: [patch]":               "write,admin",
+		"rules:\n- resources: [pods/log]\n  verbs: [get]":                  "read",
+		"rules:\n- resources: [pods/exec]\n  verbs: [get]":                 "read,admin",
+		"rules:\n- resources: [pods/eviction]\n  verbs: [create]":          "write,admin",
+		"rules:\n- resources: [nodes/proxy]\n  verbs: [get]":               "read,admin",
+		"rules:\n- resources: [serviceaccounts]\n  verbs: [create]":        "write,admin",
 		"rules:\n- resources: [deployments]\n  verbs: [deletecollection]":  "delete",
 		"rules:\n- resources: [secrets]\n  verbs: [get]":                   "read,admin",
 		"rules:\n- resources: [pods]\n  verbs: [create]":                   "write,admin",
@@ -330,6 +380,15 @@ func TestWhatIsPlainToSee(t *testing.T) {
 	} {
 		if got, err := vault.PlainKubernetes(rules); got.String() != want || err != nil {
 			t.Errorf("%s: %s, %v; want %s", rules, got, err, want)
+		}
+	}
+}
+
+// Vault reads the keys of generated rules whatever their case; here another case is an error, never nothing.
+func TestKubernetesRulesInOtherCase(t *testing.T) {
+	for _, rules := range []string{`{"Rules":[{"Resources":["secrets"],"Verbs":["*"]}]}`, `{"rules":[{"resources":["secrets"],"VERBS":["*"]}]}`, `{"rules":[{"resources":["secrets"]}],"rules":[]}`, "nothing"} {
+		if got, err := vault.PlainKubernetes(rules); err == nil {
+			t.Errorf("%s: %s; want it refused", rules, got)
 		}
 	}
 }

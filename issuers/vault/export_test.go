@@ -26,3 +26,10 @@ func JudgeSQL(database string, statements ...string) (reach, promised []broker.S
 // Plain gives the actions that are plain to see in a policy document of AWS, or in rules of a Role of Kubernetes.
 func PlainAWS(document string) (broker.Actions, error)     { return plainAWS(document) }
 func PlainKubernetes(rules string) (broker.Actions, error) { return plainKubernetes(rules) }
+
+// PlainDatabase gives what an offer of a database other than PostgreSQL is, by its scopes and its creation statements.
+func PlainDatabase(scopes string, creation ...string) (broker.Actions, error) {
+	i := &Issuer{config: Config{Ref: broker.TargetRef{Environment: "staging", Target: "orders-db"}}}
+	found, err := i.declaredDatabase(Offer{Role: "rw", Scopes: []string{scopes}, Why: "tested"}, databaseRole{creation: creation}, connection{plugin: "mysql-database-plugin"})
+	return broker.AllActions(found.reach), err
+}

@@ -45,6 +45,9 @@ func (i *Issuer) Issue(ctx context.Context, order broker.Order) (broker.Credenti
 	if err != nil {
 		return broker.Credential{}, token.keep.bytes(), err
 	}
+	if err := i.stillSo(ctx, offer, order.Description); err != nil {
+		return broker.Credential{}, token.keep.bytes(), err
+	}
 	named, err := i.engine.values(i.config.Settings, got)
 	if err != nil {
 		return broker.Credential{}, token.keep.bytes(), i.fault("reading the credential", err, token.secret)

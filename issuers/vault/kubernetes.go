@@ -1,7 +1,10 @@
 package vault
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -23,6 +26,18 @@ func (kubernetesEngine) traits() traits {
 
 func (kubernetesEngine) paths(s Settings) []string { return rolePaths(s) }
 
+func clusterPath(s Settings) string { return s.Mount + "/config" }
+
+// apiServer gives the cluster that the mount leads to: a part of the target's identity.
+func (i *Issuer) apiServer(read papers) (string, error) {
+	data, err := read.at(clusterPath(i.config.Settings))
+	if err != nil {
+		return "", i.fault("reading which cluster the engine leads to", err)
+	}
+	host, _ := data["kubernetes_host"].(string)
+	return cmp.Or(host, "the cluster that Vault runs in"), nil
+}
+
 func (kubernetesEngine) judge(i *Issuer, read papers, offer Offer) (offered, error) {
 	data, err := read.at(rolePath(i.config.Settings, offer))
 	if err != nil {
@@ -38,7 +53,7 @@ func (kubernetesEngine) judge(i *Issuer, read papers, offer Offer) (offered, err
 		return wall("uses a service account that is there already: its tokens could not be ended", "use kubernetes_role_name or generated_role_rules: then Vault makes a service account for each lease")
 	case len(namespaces) != 1 || strings.Contains(namespaces[0], "*") || text("allowed_kubernetes_namespace_selector") != "":
 		return wall("is not bound to one namespace", "set allowed_kubernetes_namespaces to the one namespace of this environment")
-	case text("kubernetes_role_type") == "ClusterRole":
+	case !strings.EqualFold(text("kubernetes_role_type"), "Role"):
 		return wall("gives a ClusterRole", "set kubernetes_role_type=Role")
 	}
 	plain, err := plainKubernetes(text("generated_role_rules"))
@@ -67,38 +82,64 @@ func (kubernetesEngine) values(s Settings, got issued) (credentialValues, error)
 	return named, err
 }
 
-// plainKubernetes gives the actions that rules of a Role plainly allow.
+// plainKubernetes gives the actions that rules of a Role plainly allow. Keys that are not known are an error: Vault reads
+// "Verbs" as "verbs".
 func plainKubernetes(rules string) (broker.Actions, error) {
 	var role struct {
 		Rules []struct {
-			Resources []string `yaml:"resources"`
-			Verbs     []string `yaml:"verbs"`
+			APIGroups       []string `yaml:"apiGroups"`
+			Resources       []string `yaml:"resources"`
+			ResourceNames   []string `yaml:"resourceNames"`
+			NonResourceURLs []string `yaml:"nonResourceURLs"`
+			Verbs           []string `yaml:"verbs"`
 		} `yaml:"rules"`
 	}
-	if err := yaml.Unmarshal([]byte(rules), &role); err != nil {
+	decoder := yaml.NewDecoder(strings.NewReader(rules))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(&role); err != nil && !errors.Is(err, io.EOF) {
 		return 0, err
-	}
-	classes := map[string]broker.Actions{
-		"get": broker.Read, "list": broker.Read, "watch": broker.Read, "create": broker.Write, "update": broker.Write, "patch": broker.Write,
-		"delete": broker.Delete, "deletecollection": broker.Delete,
 	}
 	var plain broker.Actions
 	for _, rule := range role.Rules {
 		for _, verb := range rule.Verbs {
-			class, known := classes[verb]
-			if !known {
-				class = broker.Admin
+			for _, resource := range rule.Resources {
+				plain |= plainVerb(verb, resource)
 			}
-			plain |= class
-		}
-		if slices.ContainsFunc(rule.Resources, givesPower) {
-			plain |= broker.Admin
 		}
 	}
 	return plain, nil
 }
 
+// plainVerb is what one verb does at one resource. A verb that is not known is admin.
+func plainVerb(verb, resource string) broker.Actions {
+	classes := map[string]broker.Actions{
+		"get": broker.Read, "list": broker.Read, "watch": broker.Read, "create": broker.Write, "update": broker.Write, "patch": broker.Write,
+		"delete": broker.Delete, "deletecollection": broker.Delete,
+	}
+	class, known := classes[verb]
+	_, sub, isSub := strings.Cut(resource, "/")
+	switch {
+	case !known, givesPower(resource):
+		return class | broker.Admin
+	case class == broker.Read && (!isSub || sub == "log" || sub == "status" || sub == "scale"):
+		return broker.Read
+	case isSub && sub != "status" && sub != "scale":
+		return class | broker.Admin // proxies and their like, and those that a later release adds
+	case sub == "scale":
+		return class | broker.Delete // to zero
+	case class.Has(broker.Write) && runs(resource):
+		return class | broker.Admin // code, as any account of the namespace
+	}
+	return class
+}
+
 func givesPower(resource string) bool {
-	return slices.Contains([]string{"*", "secrets", "pods", "pods/exec", "pods/attach", "pods/portforward", "pods/ephemeralcontainers", "services/proxy", "pods/proxy",
-		"serviceaccounts/token", "roles", "rolebindings"}, resource)
+	return strings.Contains(resource, "*") || slices.Contains([]string{
+		"secrets", "pods", "pods/eviction", "serviceaccounts", "serviceaccounts/token", "roles", "rolebindings", "persistentvolumeclaims",
+	}, resource)
+}
+
+// runs tells whether an object of this kind makes pods.
+func runs(resource string) bool {
+	return slices.Contains([]string{"deployments", "statefulsets", "daemonsets", "replicasets", "replicationcontrollers", "jobs", "cronjobs", "podtemplates"}, resource)
 }

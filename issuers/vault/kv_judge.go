@@ -70,11 +70,17 @@ func (i *Issuer) judgeKV(offer Offer, state kvState, rules []rule) (offered, err
 	if err != nil {
 		return offered{}, err
 	}
-	found := offered{Offer: offer, walls: kvWalls(state)}
+	found := offered{Offer: offer}
 	for _, one := range all {
-		if one.actions != 0 {
-			found.reach = append(found.reach, broker.Scope{Target: i.config.Ref.Target, Resource: one.resource, Actions: one.actions})
+		if one.actions == 0 {
+			continue
 		}
+		scope := broker.Scope{Target: i.config.Ref.Target, Resource: one.resource, Actions: one.actions}
+		if read, err := broker.ParseScope(scope.String()); err != nil || read != scope {
+			return offered{}, broker.Errorf(broker.CodeWall, "%s: policy %s opens a path that cannot be a scope's resource", i.config.Ref, one.policy).
+				WithNext("leave characters that cannot be seen, and stars that are not at the end, out of its paths")
+		}
+		found.reach = append(found.reach, scope)
 	}
 	for _, one := range rules {
 		found.native = append(found.native, one.line())
@@ -86,6 +92,9 @@ func (i *Issuer) judgeKV(offer Offer, state kvState, rules []rule) (offered, err
 	}
 	found.reach = broker.Normalize(found.reach)
 	found.gives = func(wish broker.Scope) bool { return surelyGives(all, state, wish) }
+	found.walls = i.kvWalls(state, all, found.reach)
+	found.mends = i.kvMends(state)
+	found.exceptions = i.acceptances()
 	return found, nil
 }
 
@@ -98,7 +107,7 @@ func (i *Issuer) open(state kvState, rules []rule) ([]opened, error) {
 			if o.door == "config" && !one.can(capCreate, capUpdate, capPatch, capDelete, capSudo, capRecover) {
 				continue // reading how many versions are kept
 			}
-			if one.can(capDeny) || i.isInside(o) {
+			if one.can(capDeny) || i.isOfMount(one) && i.isInside(o) {
 				if o.door != "config" {
 					all = append(all, o)
 				}
@@ -155,6 +164,13 @@ func actionOf(class map[string]broker.Actions, capability string, state kvState)
 	return action
 }
 
+// isOfMount tells whether the rule names the mount itself. With a plus in its place it would open other mounts too, which may
+// be other environments.
+func (i *Issuer) isOfMount(one rule) bool {
+	at := strings.Split(i.config.Settings.Mount, "/")
+	return len(one.segments) > len(at) && slices.Equal(one.segments[:len(at)], at)
+}
+
 // isInside tells whether everything that is opened belongs to the environment's folders.
 func (i *Issuer) isInside(o opened) bool {
 	return slices.ContainsFunc(i.config.Settings.Folders, func(folder string) bool {
@@ -204,20 +220,4 @@ func surelyGives(all []opened, state kvState, wish broker.Scope) bool {
 		covered = covered || o.sure && o.resource.Covers(wish.Resource)
 	}
 	return covered
-}
-
-// kvWalls says what stands at a KV engine, and what does not.
-func kvWalls(state kvState) []broker.WallFact {
-	overwrite := broker.WallFact{Stops: "overwriting values", Wall: broker.WallNone, How: "at version 1 of the engine a value that is overwritten is gone: that counts as delete"}
-	if state.versioned {
-		overwrite.How = fmt.Sprintf("who may write may write again and again: %d versions are kept, the one before those is gone, and a single secret may keep fewer", state.keeps())
-	}
-	return []broker.WallFact{
-		{Stops: "paths that are not named", Wall: broker.WallNative, How: "Vault refuses what no policy of the token allows"},
-		{Stops: "a longer life, or another token", Wall: broker.WallNative, How: "the token cannot be renewed past its end, and its policies let it make no other"},
-		overwrite,
-		{Stops: "policies that change while the lease lives", Wall: broker.WallNone, How: "Vault looks them up at every use: who may write policies can widen it"},
-		{Stops: "use after the end", Wall: broker.WallNative, How: "Vault ends the token at its TTL by its own clock"},
-		{Stops: "what was read or wrapped before the end", Wall: broker.WallNone, How: "values stay known; an answer wrapped by the token can be unwrapped after it"},
-	}
 }

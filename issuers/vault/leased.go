@@ -70,6 +70,12 @@ func (otherEngine) traits() traits {
 func (otherEngine) paths(s Settings) []string { return rolePaths(s) }
 
 func (otherEngine) judge(i *Issuer, read papers, offer Offer) (offered, error) {
+	for name, known := range engines() {
+		if known.traits().mounted == read.mount.kind {
+			return offered{}, broker.Errorf(broker.CodeWall, "%s: the mount %s is of type %s, which Hourkey knows: as other, nobody would look at its roles", i.config.Ref, i.config.Settings.Mount, read.mount.kind).
+				WithNext("write engine: %s", name)
+		}
+	}
 	data, err := read.at(rolePath(i.config.Settings, offer))
 	if err != nil && session.StatusOf(err) != http.StatusNotFound { // not every engine shows its roles there
 		return offered{}, i.fault("reading the role "+offer.Role, err)

@@ -66,13 +66,10 @@ func (i *Issuer) List(ctx context.Context, prefix string) ([]string, error) {
 	return names, nil
 }
 
-// find gives the token of one lease, none if there is none.
-func (i *Issuer) find(ctx context.Context, name string) (found ours, err error) {
-	err = i.at(pointRevokeFind, func() error {
-		all, err := i.search(ctx, func(other string) bool { return other == name })
-		if len(all) > 0 {
-			found = all[0]
-		}
+// find gives the tokens of one lease: one, or none, or two where an answer of Vault's was lost and something asked again.
+func (i *Issuer) find(ctx context.Context, name string) (found []ours, err error) {
+	err = i.at(pointRevokeFind, func() (err error) {
+		found, err = i.search(ctx, func(other string) bool { return other == name })
 		return err
 	})
 	return found, err

@@ -118,8 +118,11 @@ func (i *Issuer) findMount(p *papers) error {
 
 // identityPaths are what an identity rests on, beside cluster and mount.
 func (i *Issuer) identityPaths() []string {
-	if i.config.Settings.Engine == engineDatabase {
-		return []string{connectionPath(i.config.Settings)}
+	switch s := i.config.Settings; s.Engine {
+	case engineDatabase:
+		return []string{connectionPath(s)}
+	case engineKubernetes:
+		return []string{clusterPath(s)}
 	}
 	return nil
 }
@@ -145,13 +148,25 @@ func (i *Issuer) identity(p papers) (broker.Identity, error) {
 		}
 		return broker.Identity{ID: id + "=" + through.id(), Shown: shown + ", connection " + s.Connection + " to " + through.id(), Parts: strings.Join(parts, " ")}, nil
 	case s.isKV():
-		return within(at, shown, "folders", s.Folders), nil
+		who := within(at, shown, "folders", s.Folders)
+		if s.Engine == engineKV {
+			who.Parts = at // its folders are no wall between environments: see dots
+		}
+		return who, nil
 	}
 	var roles []string
 	for _, offer := range s.Offers {
 		roles = append(roles, offer.Role)
 	}
-	return within(at, shown, "roles", roles), nil
+	who := within(at, shown, "roles", roles)
+	if s.Engine == engineKubernetes {
+		host, err := i.apiServer(p)
+		if err != nil {
+			return broker.Identity{}, err
+		}
+		who.ID, who.Shown = who.ID+"="+host, who.Shown+" of "+host
+	}
+	return who, nil
 }
 
 // within is an identity of some names of a mount, none of which may be in another environment as well.
@@ -200,6 +215,9 @@ func tokenRoleFaults(data map[string]any) []string {
 	add(len(session.Texts(data["allowed_policies_glob"])) > 0, "has allowed_policies_glob: policies that somebody makes later would be allowed too")
 	add(slices.Contains(session.Texts(data["allowed_policies"]), "root"), "allows the policy root")
 	add(len(session.Texts(data["allowed_entity_aliases"])) > 0, "allows entity aliases: its tokens could inherit the powers of an identity")
+	suffix, _ := data["path_suffix"].(string)
+	add(suffix != "", "has a path_suffix: its tokens could not be found again after a crash")
+	add(session.Number(data["token_num_uses"]) > 0, "has token_num_uses: a token that is used up takes with it what was handed out by it")
 	return list
 }
 

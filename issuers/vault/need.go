@@ -83,8 +83,8 @@ func (i *Issuer) excess() []need {
 			need{path: rolePath(s, offer), capabilities: writing, why: "change what the role hands out"},
 			need{path: i.engine.path(s, offer), capabilities: []string{capRead, capCreate, capUpdate}, why: "take credentials for which no lease is kept"})
 	}
-	if s.Engine == engineDatabase {
-		list = append(list, need{path: connectionPath(s), capabilities: writing, why: "lead the connection elsewhere"})
+	for _, path := range i.identityPaths() {
+		list = append(list, need{path: path, capabilities: writing, why: "lead the engine elsewhere"})
 	}
 	return list
 }

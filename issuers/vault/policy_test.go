@@ -41,7 +41,6 @@ func TestPolicyIsRead(t *testing.T) {
 		"any one segment, written":      {`path "kv-staging/+/app/*" { capabilities = ["update"] }`, "orders-db:app/*:write,delete"},
 		"a segment within":              {`path "kv-staging/data/app/+/db" { capabilities = ["read"] }`, "orders-db:app/*:read"},
 		"a template":                    {`path "kv-staging/data/app/{{identity.entity.id}}/db" { capabilities = ["read"] }`, "orders-db:app/*:read"},
-		"any mount":                     {`path "+/data/app/*" { capabilities = ["read"] }`, "orders-db:app/*:read"},
 		"two rules":                     {"path \"kv-staging/data/app/*\" { capabilities = [\"read\"] }\npath \"kv-staging/data/web/a\" { capabilities = [\"update\"] }", "orders-db:app/*:read orders-db:web/a:write"},
 		"JSON":                          {`{"path": {"kv-staging/data/app/*": {"capabilities": ["read", "delete"]}}}`, "orders-db:app/*:read,delete"},
 		"limited parameters":            {"path \"kv-staging/data/app/*\" {\n  capabilities = [\"update\"]\n  allowed_parameters = { \"a\" = [] }\n}", "orders-db:app/*:write"},
@@ -56,6 +55,15 @@ func TestPolicyIsRead(t *testing.T) {
 	}
 }
 
+// A plus in the place of a mount with several names opens its neighbours.
+func TestPlusWithinAMountOfSeveralNames(t *testing.T) {
+	for _, policy := range []string{`path "team/+/data/app/*" { capabilities = ["read"] }`, `path "+/kv/data/app/*" { capabilities = ["read"] }`, `path "team/k*" { capabilities = ["read"] }`} {
+		if scopes, _, err := vault.JudgePolicy("orders-db", "team/kv", []string{"app"}, true, 0, policy); broker.CodeOf(err) != broker.CodeWall {
+			t.Errorf("%s: %v, %v; want it refused", policy, broker.Texts(scopes), err)
+		}
+	}
+}
+
 func TestPolicyThatOpensMoreIsRefused(t *testing.T) {
 	for name, policy := range map[string]string{
 		"everything":                  `path "*" { capabilities = ["read"] }`,
@@ -66,6 +74,17 @@ func TestPolicyThatOpensMoreIsRefused(t *testing.T) {
 		"another folder":              `path "kv-staging/data/other/*" { capabilities = ["read"] }`,
 		"any folder":                  `path "kv-staging/data/+/db" { capabilities = ["read"] }`,
 		"names of all folders":        `path "kv-staging/metadata/" { capabilities = ["list"] }`,
+		"any mount (a plus)":          `path "+/data/app/*" { capabilities = ["read"] }`,
+		"any mount, and any door":     `path "+/+/app/*" { capabilities = ["read"] }`,
+		"a pattern of the mount":      `path "kv-stagin+/data/app/*" { capabilities = ["read"] }`,
+		"the mount, percent-encoded":  `path "kv%2dstaging/data/app/*" { capabilities = ["read"] }`,
+		"a folder, percent-encoded":   `path "kv-staging/data/app%2f../other/*" { capabilities = ["read"] }`,
+		"what cannot be seen":         "path \"kv-staging/data/app/\u202edb\" { capabilities = [\"read\"] }",
+		"two slashes":                 `path "kv-staging//data/app/*" { capabilities = ["read"] }`,
+		"a folder in other letters":   "path \"kv-staging/data/\u0430pp/*\" { capabilities = [\"read\"] }",
+		"a newline in a name":         `path "kv-staging/data/app\n/*" { capabilities = ["read"] }`,
+		"a template before the mount": `path "{{identity.entity.name}}/data/app/*" { capabilities = ["read"] }`,
+		"the whole Vault, by JSON":    `{"path": {"+/*": {"capabilities": ["read"]}}}`,
 		"another mount":               `path "kv-production/data/app/*" { capabilities = ["read"] }`,
 		"the engine's settings":       `path "kv-staging/config" { capabilities = ["update"] }`,
 		"tokens":                      `path "auth/token/create" { capabilities = ["update"] }`,

@@ -23,31 +23,40 @@ func (i *Issuer) Revoke(ctx context.Context, name string, keep broker.Handle) er
 	}
 	var h handle
 	_ = json.Unmarshal(keep, &h) // a handle that cannot be read must not stop the end: the name is enough
-	role := ""
+	if h.Accessor != "" && (h.Lease != "" || !i.engine.traits().leases) {
+		return i.end(ctx, h)
+	}
+	tokens := []ours{{accessor: h.Accessor}}
 	if h.Accessor == "" {
-		found, err := i.find(ctx, name)
-		if err != nil || found.accessor == "" {
+		var err error
+		if tokens, err = i.find(ctx, name); err != nil {
 			return err
 		}
-		h.Accessor, role = found.accessor, found.role
 	}
-	if err := i.end(ctx, h); err != nil {
-		return err
+	var roles []string
+	for _, one := range tokens {
+		if err := i.end(ctx, handle{Accessor: one.accessor}); err != nil {
+			return err
+		}
+		if one.role != "" {
+			roles = append(roles, one.role)
+		}
 	}
-	if h.Lease == "" && i.engine.traits().leases {
-		return i.settle(ctx, role)
+	if !i.engine.traits().leases {
+		return nil
 	}
-	return nil
+	if len(roles) == 0 { // without a token too: its time may be over, and what it asked for still there
+		for _, offer := range i.config.Settings.Offers {
+			roles = append(roles, offer.Role)
+		}
+	}
+	return i.settle(ctx, unique(roles))
 }
 
 // end revokes the credential, then the token, and looks whether both are gone.
 func (i *Issuer) end(ctx context.Context, h handle) error {
 	if h.Lease != "" {
-		err := i.at(pointRevokeLease, func() error {
-			_, err := i.session.Write(ctx, "sys/leases/revoke/"+h.Lease, map[string]any{"sync": true})
-			return err
-		})
-		if err != nil {
+		if err := i.at(pointRevokeLease, func() error { return i.revokeLease(ctx, h.Lease) }); err != nil {
 			return i.fault("ending the credential", err)
 		}
 	}
@@ -83,15 +92,15 @@ func (i *Issuer) notGone(what string, err error) error {
 	return broker.Errorf(broker.CodeUnavailable, "%s: Vault still has the %s of a lease that was revoked", i.config.Ref, what)
 }
 
-// settle waits until Vault has ended everything of a role whose time is over. A token that is revoked hands its leases to a
-// queue of Vault's; without a handle nobody knows which of the role's leases was this one.
-func (i *Issuer) settle(ctx context.Context, role string) error {
+// settle waits until Vault has ended everything of some roles whose time is over. A token that ends hands its leases to a queue of
+// Vault's; without a handle nobody knows which of a role's leases was this one.
+func (i *Issuer) settle(ctx context.Context, roles []string) error {
 	ctx, cancel := context.WithTimeout(ctx, settleWithin)
 	defer cancel()
-	for {
+	for pause := settlePause; ; pause *= 2 {
 		var ending int
 		err := i.at(pointRevokeSettle, func() (err error) {
-			ending, err = i.ending(ctx, role)
+			ending, err = i.ending(ctx, roles)
 			return err
 		})
 		if err != nil {
@@ -101,20 +110,19 @@ func (i *Issuer) settle(ctx context.Context, role string) error {
 			return nil
 		}
 		select {
-		case <-time.After(settlePause):
+		case <-time.After(pause):
 		case <-ctx.Done():
-			return broker.Errorf(broker.CodeUnavailable, "%s: Vault has not ended what role %s handed out: %d of its leases are past their end", i.config.Ref, role, ending)
+			return broker.Errorf(broker.CodeUnavailable, "%s: Vault has not ended what it handed out: %d of its leases are past their end", i.config.Ref, ending).
+				WithNext("it is tried again; the operator of Vault finds them with: vault list sys/leases/lookup/%s", i.engine.path(i.config.Settings, Offer{Role: roles[0]}))
 		}
 	}
 }
 
-// ending counts the leases of a role that are past their end and still known.
-func (i *Issuer) ending(ctx context.Context, role string) (count int, err error) {
-	for _, offer := range i.config.Settings.Offers {
-		if role != "" && offer.Role != role {
-			continue
-		}
-		path := i.engine.path(i.config.Settings, offer)
+// ending counts the leases of some roles that are past their end and still known. Vault is asked to end each: after a few failures
+// it would not try again by itself for an hour (an irrevocable lease).
+func (i *Issuer) ending(ctx context.Context, roles []string) (count int, err error) {
+	for _, role := range roles {
+		path := i.engine.path(i.config.Settings, Offer{Role: role})
 		ids, err := i.session.List(ctx, "sys/leases/lookup/"+path+"/")
 		if err != nil {
 			return 0, err
@@ -124,7 +132,7 @@ func (i *Issuer) ending(ctx context.Context, role string) (count int, err error)
 			if err != nil {
 				return 0, err
 			}
-			if over {
+			if over && i.revokeLease(ctx, path+"/"+id) != nil {
 				count++
 			}
 		}
@@ -132,7 +140,7 @@ func (i *Issuer) ending(ctx context.Context, role string) (count int, err error)
 	return count, nil
 }
 
-// isOver tells whether a lease is past its end and still known: Vault is at it, or has given it up (irrevocable).
+// isOver tells whether a lease is past its end and still known: Vault is at it, or has given it up.
 func (i *Issuer) isOver(ctx context.Context, lease string) (bool, error) {
 	answer, err := i.session.Write(ctx, "sys/leases/lookup", map[string]any{"lease_id": lease})
 	switch {
@@ -142,4 +150,10 @@ func (i *Issuer) isOver(ctx context.Context, lease string) (bool, error) {
 		return false, err
 	}
 	return session.Number(answer.Data["ttl"]) <= 0, nil // by Vault's own clock
+}
+
+// revokeLease has Vault end what an engine handed out, and answer when it is done.
+func (i *Issuer) revokeLease(ctx context.Context, lease string) error {
+	_, err := i.session.Write(ctx, "sys/leases/revoke/"+lease, map[string]any{"sync": true})
+	return err
 }

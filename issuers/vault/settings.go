@@ -29,24 +29,41 @@ type Settings struct {
 	Cluster    string   `yaml:"cluster"`    // kubernetes: the namespace is in the role; this is the API server for clients, https://…
 	Folders    []string `yaml:"folders"`    // kv: the first names of the paths that belong to this environment
 	Offers     []Offer  `yaml:"offers"`
-	Accept     []Accept `yaml:"accept"` // database: what Vault cannot look at, and somebody else made sure of
+	Accept     []Accept `yaml:"accept"` // database and kv: what Vault cannot look at, and somebody else made sure of
 }
 
 // Accept names one thing that Hourkey cannot see by way of Vault, and how somebody made sure of it. Reviewers see both.
 type Accept struct {
-	Object string `yaml:"object"` // AcceptPublicConnect or AcceptDefinerCode
+	Object string `yaml:"object"` // AcceptPublicConnect or AcceptDefinerCode; at a kv engine AcceptVersionHistory or AcceptWholeMount
 	Why    string `yaml:"why"`
 }
 
-// What can be accepted at a database behind Vault.
+// What can be accepted.
 const (
 	// AcceptPublicConnect: PUBLIC may connect to no other database of the server. Without it nothing is issued, for a lease could
 	// be outside its environment.
 	AcceptPublicConnect = "public-connect"
-	// AcceptDefinerCode: no function, trigger, rule, view or foreign key does more than who uses it may. Without it every role
-	// counts as delete.
+	// AcceptDefinerCode: no function, trigger, rule, view or foreign key does more than who uses it may. Without it every request
+	// needs the approvals of delete.
 	AcceptDefinerCode = "definer-code"
+	// AcceptVersionHistory: values of a kv engine are kept somewhere else too. Without it every request to write needs the
+	// approvals of delete, for writing again and again destroys the versions that were there.
+	AcceptVersionHistory = "version-history"
+	// AcceptWholeMount: a kv mount of version 2 holds nothing that its leases may not touch, or something in front of Vault refuses
+	// paths with an encoded "..". Without it every request to write behind a star needs the approvals of delete (kv_wall.go).
+	AcceptWholeMount = "whole-mount"
 )
+
+// acceptable is what can be accepted at an engine.
+func (s Settings) acceptable() []string {
+	switch s.Engine {
+	case engineDatabase:
+		return []string{AcceptPublicConnect, AcceptDefinerCode}
+	case engineKV:
+		return []string{AcceptVersionHistory, AcceptWholeMount}
+	}
+	return nil
+}
 
 // Offer is one thing that Vault can hand out: a role of the engine, or, at a KV engine, a token of these policies.
 type Offer struct {
@@ -63,8 +80,9 @@ type Offer struct {
 const mostOffers = 32
 
 var (
-	namePattern   = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
-	policyPattern = regexp.MustCompile(`^[a-z0-9_][a-z0-9_.-]{0,127}$`) // Vault makes their names lower case
+	namePattern      = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
+	certifiedPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$`)
+	policyPattern    = regexp.MustCompile(`^[a-z0-9_][a-z0-9_.-]{0,127}$`) // Vault makes their names lower case
 )
 
 // connection gives the part of the settings that a session is made of.
@@ -126,8 +144,8 @@ func (s Settings) checkKind() error {
 func (s Settings) checkAccept() error {
 	for at, accept := range s.Accept {
 		switch {
-		case s.Engine != engineDatabase || accept.Object != AcceptPublicConnect && accept.Object != AcceptDefinerCode:
-			return invalid("accept", "is for a database, and names "+AcceptPublicConnect+" or "+AcceptDefinerCode)
+		case !slices.Contains(s.acceptable(), accept.Object):
+			return invalid("accept", "names "+AcceptPublicConnect+" or "+AcceptDefinerCode+" at a database, "+AcceptVersionHistory+" or "+AcceptWholeMount+" at a kv engine, and is for no other")
 		case accept.Why == "":
 			return invalid("accept", "has an entry without why: reviewers are shown it")
 		case slices.ContainsFunc(s.Accept[:at], func(a Accept) bool { return a.Object == accept.Object }):
@@ -167,6 +185,8 @@ func (s Settings) checkOffer(target string, offer Offer) error {
 		return invalid("offers", "of this engine are roles: [{role: orders-rw}]")
 	case (s.Engine == enginePKI) != (offer.CommonName != "") || (s.Engine == engineSSH) != (offer.Principal != ""):
 		return invalid("offers", "of pki want common_name, those of ssh want principal, and no others do")
+	case offer.CommonName != "" && !certifiedPattern.MatchString(offer.CommonName) || offer.Principal != "" && isNoName(offer.Principal):
+		return invalid("offers", "must have a common_name or principal that is one plain name: a star or a comma would stand for others too")
 	case (len(offer.Scopes) > 0) != (offer.Why != ""):
 		return invalid("offers", "has scopes without why, or why without scopes: reviewers are shown both")
 	case isKV && len(offer.Scopes) > 0:

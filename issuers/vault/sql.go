@@ -9,6 +9,8 @@ import (
 
 // verdict is what creation statements give to a lease at PostgreSQL.
 type verdict struct {
+	made    bool      // the login, by a statement that was read
+	expires bool      // it has the end that Vault gives it, at the database too
 	reach   []reached // resource → actions, what is plain to see
 	unknown []string  // statements that are not understood, or give a power that they do not name: admin, unless declared
 	other   []string  // databases that the lease is let into beside its own
@@ -28,23 +30,34 @@ func judgeSQL(texts []string, database string) verdict {
 	for _, text := range statements(texts) {
 		list, ok := words(text)
 		if !ok || !v.statement(list, database) {
-			v.unknown = append(v.unknown, text)
+			v.unknown = append(v.unknown, oneLine(text))
 		}
 	}
 	return v
 }
 
-// statement judges one; false if it is not understood.
+// statement judges one; false if it is not understood. A login is changed only after it was made: otherwise it could be one
+// that was there before (the attack: a username_template that says the owner's name).
 func (v *verdict) statement(list []word, database string) bool {
 	switch {
-	case len(list) > 3 && list[0].is("CREATE", "ALTER") && list[1].is("ROLE", "USER") && list[2].isLease():
+	case len(list) > 3 && list[0].is("CREATE") && list[1].is("ROLE", "USER") && list[2].isLease():
+		v.made, v.expires = true, expires(list)
 		return harmlessAttributes(list[3:])
+	case len(list) > 3 && list[0].is("ALTER") && list[1].is("ROLE", "USER") && list[2].isLease():
+		v.expires = v.expires && (expires(list) || !slices.ContainsFunc(list, func(w word) bool { return w.is("VALID") }))
+		return v.made && harmlessAttributes(list[3:])
 	case len(list) > 3 && list[0].is("GRANT"):
 		return v.grant(list[1:], database)
 	case len(list) > 3 && list[0].is("REVOKE"):
 		return true // it only takes away
 	}
 	return false
+}
+
+// expires tells whether a statement says VALID UNTIL Vault's own time.
+func expires(list []word) bool {
+	at := slices.IndexFunc(list, func(w word) bool { return w.is("VALID") })
+	return at >= 0 && at+2 < len(list) && list[at+2].kind == quotedText && list[at+2].text == "{{expiration}}"
 }
 
 // harmlessAttributes reads the attributes of CREATE ROLE; one that gives power, or is not known, is false.
@@ -161,7 +174,7 @@ func (v *verdict) each(list []word, parts int, add func(name []string) bool) boo
 	wantsName := true
 	for at, one := range list {
 		switch {
-		case wantsName && (one.kind == plainWord || one.kind == quotedName) && !strings.Contains(one.text, "."):
+		case wantsName && (one.kind == plainWord || one.kind == quotedName) && !strings.ContainsAny(one.text, ".{"):
 			name, wantsName = append(name, one.text), false
 		case !wantsName && one.is("."):
 			wantsName = true
@@ -185,6 +198,9 @@ func (v *verdict) each(list []word, parts int, add func(name []string) bool) boo
 // may adds what the privileges give on a resource. One that is not in known is a delete.
 func (v *verdict) may(privileges []string, resource broker.Resource, known map[string]broker.Actions) bool {
 	var all broker.Actions
+	if strings.HasPrefix(string(resource), "pg_") { // PostgreSQL's own: pg_authid has the passwords of all
+		all = broker.Admin
+	}
 	for _, name := range privileges {
 		action, harmless := known[name]
 		switch {

@@ -37,6 +37,11 @@ func TestCreationStatementsAreRead(t *testing.T) {
 		"the database":          {`GRANT CONNECT ON DATABASE orders TO "{{name}}"`, "", ""},
 		"creating in it":        {`GRANT CREATE ON DATABASE orders TO "{{name}}"`, "*:read,write,delete,admin", ""},
 		"others become members": {`GRANT "{{name}}" TO vault_admin`, "", ""},
+		"everybody's passwords": {`GRANT SELECT ON pg_catalog.pg_authid TO "{{name}}"`, "pg_catalog.pg_authid:read,admin", "pg_catalog.pg_authid:read"},
+		"all of the catalog":    {`GRANT SELECT ON ALL TABLES IN SCHEMA pg_catalog TO "{{name}}"`, "pg_catalog.*:read,admin", "pg_catalog.*:read"},
+		"changed after made":    {create + `ALTER ROLE "{{name}}" CONNECTION LIMIT 5`, "", ""},
+		"blanks of all kinds":   {"GRANT\tSELECT\r\nON public.orders\nTO \"{{name}}\"", "public.orders:read", "public.orders:read"},
+		"a name with a blank":   {`GRANT SELECT ON public."a b" TO "{{name}}"`, "public.a b:read", "public.a b:read"},
 		"taking away":           {`REVOKE ALL ON SCHEMA public FROM "{{name}}"`, "", ""},
 	} {
 		reach, promised, unknown, other := vault.JudgeSQL("orders", one.sql)
@@ -105,6 +110,26 @@ func TestCreationStatementsThatGiveMoreAreNotUnderstood(t *testing.T) {
 		"nothing granted":            `GRANT ON public.orders TO "{{name}}"`,
 		"on nothing":                 `GRANT SELECT ON TO "{{name}}"`,
 		"a list that ends too early": `GRANT SELECT, ON public.orders TO "{{name}}"`,
+		"a login that was there":     `ALTER ROLE "{{name}}" LOGIN PASSWORD '{{password}}'`,
+		"another login, then this":   `CREATE ROLE alice LOGIN; ALTER ROLE "{{name}}" LOGIN PASSWORD '{{password}}'`,
+		"letters beyond ASCII":       "GRANT SELECT ON public.\u00d6rders TO \"{{name}}\"",
+		"a Kelvin sign":              "GRANT SELECT ON public.to\u212aens TO \"{{name}}\"",
+		"a long s in a keyword":      "GRANT \u017fELECT ON public.orders TO \"{{name}}\"",
+		"a blank that is none":       "GRANT SELECT ON public.orders\u00a0TO \"{{name}}\"",
+		"two blanks in a name":       `GRANT SELECT ON public."a  b" TO "{{name}}"`,
+		"a newline in a name":        "GRANT SELECT ON public.\"a\nb\" TO \"{{name}}\"",
+		"what cannot be seen":        "GRANT SELECT ON public.\"orders\u200b\" TO \"{{name}}\"",
+		"a template in a name":       `GRANT SELECT ON public."orders{{expiration}}" TO "{{name}}"`,
+		"a template for a table":     `GRANT SELECT ON public.{{password}} TO "{{name}}"`,
+		"base64":                     "R1JBTlQgb3JkZXJzX293bmVyIFRPICJ7e25hbWV9fSI=",
+		"base64 that looks like SQL": "REVOKE\nALL\nON\npublic\nFROM\nPUBLIC1=",
+		"a list in JSON":             `["GRANT orders_owner TO \"{{name}}\""]`,
+		"a definer function":         `CREATE FUNCTION f() RETURNS void LANGUAGE sql SECURITY DEFINER AS 'DELETE FROM public.orders'`,
+		"dollar quoting":             `CREATE ROLE "{{name}}" PASSWORD $$x$$ SUPERUSER`,
+		"unicode escapes":            `GRANT SELECT ON public.U&"\006frders" TO "{{name}}"`,
+		"granted by somebody":        `GRANT SELECT ON public.orders TO "{{name}}" GRANTED BY postgres`,
+		"a login without a password": `CREATE ROLE "{{name}}" LOGIN PASSWORD NULL`,
+		"lower case superuser":       `create role "{{name}}" login superuser`,
 	} {
 		if reach, _, unknown, _ := vault.JudgeSQL("orders", sql); len(unknown) == 0 {
 			t.Errorf("%s: understood as %v", name, broker.Texts(reach))

@@ -232,6 +232,29 @@ func TestSealOpensToWhatWasSealed(t *testing.T) {
 	})
 }
 
+// remoteKEK is a KEK at a service that fails.
+type remoteKEK struct {
+	KEK
+	err error
+}
+
+func (k remoteKEK) Unwrap(context.Context, []byte, string) ([]byte, error) { return nil, k.err }
+
+// A key service that does not answer, or whose key is another, is no reason to throw the store away for a backup.
+func TestFailingKeyServiceIsNotTakenForAChangedStore(t *testing.T) {
+	s, kek := newStore(t), newKEK(t)
+	ring(t, s, kek)
+	for _, err := range []error{
+		broker.Errorf(broker.CodeUnavailable, "it does not answer").WithNext("try again"), broker.Errorf(broker.CodeConflict, "the key is another").WithNext("bring the key back"),
+	} {
+		_, got := Open(t.Context(), s, remoteKEK{kek, err}, now)
+		told, _ := errors.AsType[*broker.Error](got)
+		if told == nil || broker.CodeOf(got) != broker.CodeOf(err) || strings.Contains(got.Error()+told.Next, "backup") || told.Next == "" || !strings.Contains(got.Error(), err.Error()) {
+			t.Errorf("%v became %v", err, got)
+		}
+	}
+}
+
 func TestKEKReadableByOthers(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "kek")
 	if _, err := NewFileKEK(path); err != nil {

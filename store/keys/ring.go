@@ -14,6 +14,7 @@ import (
 	"crypto/cipher"
 	"crypto/ed25519"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -151,9 +152,15 @@ func (r *Ring) unwrap(ctx context.Context, kept Key, purpose, alg string) ([]byt
 	}
 	asked := Key{Purpose: purpose, Alg: alg}
 	raw, err := r.kek.Unwrap(ctx, kept.Sealed, asked.place())
-	if err != nil || len(raw) != chacha20poly1305.KeySize {
-		return nil, broker.Errorf(broker.CodeConflict, "the key %s does not open with the key-encryption key %s: the store was changed", purpose, r.kek.ID()).Because(err).
-			WithNext("restore a backup")
+	if broker.CodeOf(err) == broker.CodeUnavailable { // a key service that does not answer says nothing about the store
+		return nil, err
 	}
-	return raw, nil
+	if err == nil && len(raw) == chacha20poly1305.KeySize {
+		return raw, nil
+	}
+	next := "restore a backup"
+	if told, ok := errors.AsType[*broker.Error](err); ok && told.Next != "" {
+		next = told.Next // the key's own words: it may be another than it was
+	}
+	return nil, broker.Errorf(broker.CodeConflict, "the key %s does not open with the key-encryption key %s: one of them was changed", purpose, r.kek.ID()).Because(err).WithNext("%s", next)
 }

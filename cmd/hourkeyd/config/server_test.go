@@ -108,9 +108,14 @@ func TestEnvironmentVariablesOverride(t *testing.T) {
 func TestGroupsAndRolesCannotBeOverriddenByTheEnvironment(t *testing.T) {
 	t.Setenv("HOURKEY_GROUPS_ADMINS", "mallory")
 	t.Setenv("HOURKEY_ROLES_OPERATOR", "everybody")
-	got, err := server("groups: {admins: [alice]}\nroles: {operator: [admins]}\n")
+	t.Setenv("HOURKEY_VAULT_ADDRESS", "http://127.0.0.1:1")
+	got, err := server("groups: {admins: [alice]}\nroles: {operator: [admins]}\nvault: {address: \"https://vault.example\"}\n")
 	if err != nil {
 		t.Fatal(err)
+	}
+	var vault struct{ Address string }
+	if err := got.Vault.Decode(&vault); err != nil || vault.Address != "https://vault.example" {
+		t.Errorf("the Vault that is asked: %+v, %v", vault, err)
 	}
 	if diff := cmp.Diff(map[string][]string{"admins": {"alice"}}, got.Groups); diff != "" {
 		t.Error(diff)

@@ -321,6 +321,9 @@ func (d *Daemon) Reload(ctx context.Context, caller broker.Caller) (admin.Reload
 	if err := d.broker.Reload(ctx, caller, next.Configuration, done.Wider); err != nil {
 		return admin.Reloaded{}, errors.Join(err, next.closeExcept(d.current))
 	}
+	if err := d.current.closeReplaced(next); err != nil {
+		d.options.Log.WarnContext(ctx, "a target whose secret was exchanged could not be closed", "error", err)
+	}
 	d.current = next
 	return done, d.signOn.Use(signOn)
 }

@@ -68,7 +68,10 @@ func (s *Stack) open(ctx context.Context, kekFile string, now func() time.Time) 
 	if err != nil {
 		return err
 	}
-	s.Keys, err = keys.Open(ctx, s.Store, kek, now)
+	if s.Keys, err = keys.Open(ctx, s.Store, kek, now); err != nil {
+		return err
+	}
+	_, err = s.Keys.Signer(ctx, checkpointKey) // now, while the key-encryption key can be asked: later the log is signed without it
 	return err
 }
 

@@ -54,6 +54,9 @@ func (b Build) Configuration(ctx context.Context, set *config.Set, former *Built
 	if sso := set.Server.SingleSignOn; sso != nil {
 		built.SignOn = &broker.SignOn{Issuer: sso.Issuer, Groups: sso.OurGroups()}
 	}
+	if err := apart(set); err != nil {
+		return nil, err
+	}
 	for _, target := range set.Targets {
 		if err := b.target(ctx, set, built, target); err != nil {
 			return nil, errors.Join(err, built.closeExcept(nil))
@@ -75,11 +78,27 @@ func (b Build) target(ctx context.Context, set *config.Set, built *Built, target
 			WithNext("write env:NAME, file:PATH or vault:PATH#FIELD, and put the secret there")
 	}
 	if err != nil {
-		return err
+		return explained(err)
 	}
 	built.Targets[target.Ref] = opened
 	built.secrets[target.Ref] = digest
 	return nil
+}
+
+// explained has an error about a secret say why it cannot be read, and what to do: whoever reloads over the socket is shown that
+// much and no cause.
+func explained(err error) error {
+	outer, ours := errors.AsType[*broker.Error](err)
+	if !ours || outer.Next != "" {
+		return err
+	}
+	inner, ours := errors.AsType[*broker.Error](outer.Err)
+	if !ours {
+		return err
+	}
+	told := *outer
+	told.Message, told.Next, told.Err = outer.Message+": "+inner.Message, inner.Next, inner.Err
+	return &told
 }
 
 // seen resolves the references of one target, and digests what came of those that it was opened with. Some issuers ask again
@@ -139,15 +158,24 @@ func (b *Built) closeExcept(used *Built) error {
 	return failed
 }
 
+// closeReplaced closes the issuers in whose place next has another of the same binding: their secrets were exchanged, and the new
+// one ends what they issued. Those whose binding is gone are the broker's, which ends their leases by them and then closes them.
+func (b *Built) closeReplaced(next *Built) error {
+	var failed error
+	for ref, target := range b.Targets {
+		if now := next.Targets[ref]; now.Binding == target.Binding && now != target {
+			failed = errors.Join(failed, closeTarget(target))
+		}
+	}
+	return failed
+}
+
 // Close closes every target.
 func (b *Built) Close() error { return b.closeExcept(nil) }
 
 func closeTarget(target broker.Target) error {
-	switch closer := any(target.Issuer).(type) {
-	case io.Closer:
+	if closer, can := target.Issuer.(io.Closer); can {
 		return closer.Close()
-	case interface{ Close() }:
-		closer.Close()
 	}
 	return nil
 }

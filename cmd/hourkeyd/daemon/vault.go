@@ -64,26 +64,6 @@ func (r *References) kek(ctx context.Context, file string) (keys.KEK, error) {
 	return transit.Open(ctx, r.session, transit.Settings{Mount: r.transit.Mount, Key: r.transit.Key})
 }
 
-// CheckKey tries the key-encryption key at Vault, if that is where it is: whether it is fit, and whether the broker may use it.
-func (r *References) CheckKey(ctx context.Context) error {
-	if r.transit == (config.Transit{}) {
-		return nil
-	}
-	kek, err := r.kek(ctx, "")
-	if err != nil {
-		return err
-	}
-	sealed, err := kek.Wrap(ctx, []byte("check"), "check")
-	if err != nil {
-		return err
-	}
-	if plain, err := kek.Unwrap(ctx, sealed, "check"); err != nil || !bytes.Equal(plain, []byte("check")) {
-		return broker.Errorf(broker.CodeWall, "keys: what Vault sealed it does not open again").Because(err).
-			WithNext("write the policy that docs/providers/vault.md has for the key")
-	}
-	return nil
-}
-
 // Close ends the login at Vault.
 func (r *References) Close() error {
 	if r.session == nil {

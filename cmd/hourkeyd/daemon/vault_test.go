@@ -67,6 +67,13 @@ func (s *vaultSite) file(t *testing.T, from, to string) (back func()) {
 	return func() { put(t, s.dir, "hourkey.yaml", string(text)) }
 }
 
+func (s *vaultSite) set(t *testing.T) *config.Set {
+	t.Helper()
+	set, err := config.Load(filepath.Join(s.dir, "hourkey.yaml"), config.NewGuard())
+	must(t, err)
+	return set
+}
+
 // notOpened wants a start that fails, telling why and no secret.
 func (s *vaultSite) notOpened(t *testing.T, what, want string) {
 	t.Helper()
@@ -97,6 +104,9 @@ func TestKeyAndSecretsAtVault(t *testing.T) {
 	if err != nil || len(done.Restart) > 0 || d.current.Targets[ref] == first {
 		t.Errorf("reloaded: %+v, %v; the old secret stays in use: %t", done, err, d.current.Targets[ref] == first)
 	}
+	if _, err := first.Issuer.Identify(t.Context()); err == nil || !strings.Contains(err.Error(), "closed") {
+		t.Errorf("the issuer that has the old secret: %v; want it closed", err)
+	}
 	back := s.file(t, "  login:", "  namespace: team\n  login:")
 	if done, err := d.Reload(t.Context(), broker.Caller{Kind: broker.CallerSocket}); err != nil || len(done.Restart) != 1 || done.Restart[0] != "vault" {
 		t.Errorf("another Vault: %+v, %v; only a new start can take it", done, err)
@@ -122,9 +132,11 @@ func TestKeyAndSecretsAtVault(t *testing.T) {
 	references, err := OpenReferences(again.server, config.Secrets{Guard: config.NewGuard()}, options(s.dir).Now)
 	must(t, err)
 	defer references.Close()
-	must(t, references.CheckKey(t.Context()))
+	if found, err := references.Check(t.Context(), s.set(t)); err != nil || len(found) > 0 {
+		t.Errorf("the documented policy: %+v, %v", found, err)
+	}
 	s.Stop()
-	if err := references.CheckKey(t.Context()); broker.CodeOf(err) != broker.CodeUnavailable {
+	if _, err := references.Check(t.Context(), s.set(t)); broker.CodeOf(err) != broker.CodeUnavailable {
 		t.Errorf("the key of a Vault that is gone: %v", err)
 	}
 	if _, err := again.Reload(t.Context(), broker.Caller{Kind: broker.CallerSocket}); err == nil {

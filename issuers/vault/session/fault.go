@@ -74,6 +74,21 @@ func (s *Session) fault(doing string, err error, hidden ...string) error {
 	}
 }
 
+// refused is the error of a login to which Vault said no.
+func (l Login) refused(status int, err error) error {
+	refusal := broker.Errorf(broker.CodeUnavailable, "logging in: Vault refused the broker's login").Because(errors.Unwrap(err))
+	switch {
+	case l.AppRole.RoleID != "" && status == http.StatusForbidden:
+		return refusal.WithNext("after five wrong secret ids Vault locks an AppRole for a quarter of an hour, also for the right one: the operator waits, or unlocks it at sys/locked-users; " +
+			"or there is no AppRole mount of that name, or it is not open to the broker's address")
+	case l.AppRole.RoleID != "":
+		return refusal.WithNext("the operator makes a new secret id and puts it where secret_id refers to; another one is tried at once, the same one only after %s", refusedFor)
+	case l.Token != "":
+		return refusal.WithNext("the operator makes a new token and puts it where token refers to")
+	}
+	return refusal.WithNext("the operator looks whether Vault's role takes this token: its subject, its audience, its time")
+}
+
 // scrub gives an error's text on one line, without secrets.
 func scrub(err error, hidden []string) string {
 	text := err.Error()

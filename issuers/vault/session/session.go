@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	callWithin  = 15 * time.Second // one call, with its answer
-	loginWithin = 30 * time.Second // a login or renewal that a timer began
+	callWithin  = 15 * time.Second // one call, with its answer; also a whole login
+	renewWithin = 30 * time.Second // a renewal that a timer began, with the login that it may lead to
 	mostOfBody  = 32 << 20         // bytes of an answer: the list of a large Vault's tokens is a few megabytes
 	connections = 64               // that stay open between calls
 	idleFor     = time.Minute
@@ -38,6 +38,10 @@ type Session struct {
 	transport *http.Transport
 	client    *api.Client   // has no token of its own: each call brings one
 	turn      chan struct{} // held by the one who logs in or renews
+	refused   refusal       // the last login that Vault would not have
+	failed    failure       // the last attempt that gave no token
+	renewal   func()        // what the timer does
+	stop      func()        // ends a renewal that is under way
 
 	mu     sync.Mutex
 	held   token
@@ -69,7 +73,10 @@ func New(config Config) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Session{config: config, transport: transport, client: client, turn: make(chan struct{}, 1)}, nil
+	s := &Session{config: config, transport: transport, client: client, turn: make(chan struct{}, 1)}
+	life, stop := context.WithCancel(context.Background())
+	s.renewal, s.stop = func() { s.refresh(life) }, stop
+	return s, nil
 }
 
 // Close stops the renewal and lets the token end by itself. Ends that are under way, or come later, log in again.
@@ -77,6 +84,7 @@ func (s *Session) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
+	s.stop()
 	if s.timer != nil {
 		s.timer.Stop()
 	}
@@ -192,16 +200,17 @@ func (s *Session) own(ctx context.Context, call func(*api.Logical) (*api.Secret,
 			return nil, err
 		}
 		answer, err := call(s.as(token.value))
-		if StatusOf(err) != http.StatusForbidden || again || s.lives(ctx, token) {
+		if StatusOf(err) != http.StatusForbidden || again || s.isKnown(ctx, token) {
 			return answer, err
 		}
 		s.drop(token)
 	}
 }
 
-// lives tells whether Vault still knows the token: then it was a permission that was missing. In doubt it does.
-func (s *Session) lives(ctx context.Context, token token) bool {
-	_, err := s.as(token.value).ReadWithContext(ctx, "auth/token/lookup-self")
+// isKnown tells whether Vault still knows the token: then it was a permission that was missing. In doubt it does. It asks what
+// admit saw that the token may ask.
+func (s *Session) isKnown(ctx context.Context, token token) bool {
+	_, err := s.capabilities(ctx, token.value, s.almighty())
 	return StatusOf(err) != http.StatusForbidden
 }
 
@@ -228,7 +237,7 @@ func (s *Session) Namespace() string { return s.config.Settings.Namespace }
 
 // ClusterID asks who answers: the id that Vault gave itself when it was initialised.
 func (s *Session) ClusterID(ctx context.Context) (string, error) {
-	health, err := s.client.Sys().HealthWithContext(ctx)
+	health, err := s.client.WithNamespace("").Sys().HealthWithContext(ctx) // Vault Enterprise has it outside of namespaces alone
 	if err != nil {
 		return "", err
 	}

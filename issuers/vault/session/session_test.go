@@ -1,7 +1,6 @@
 package session_test
 
 import (
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -103,33 +102,30 @@ func whoAmI(tb testing.TB, s *session.Session) string {
 
 // An idle broker's token is renewed by itself, so that a login that may be made once only is enough.
 func TestTokenIsRenewedWhileNobodyAsks(t *testing.T) {
-	server := vault(t)
-	settings, secrets := approle(t, server, "3s", "1h", map[string]any{"secret_id_num_uses": 1})
-	s := open(t, settings, secrets)
-	first := whoAmI(t, s)
-	time.Sleep(5 * time.Second)
-	if now := whoAmI(t, s); now != first {
-		t.Error("it logged in again, instead of renewing")
+	t.Parallel()
+	f := newFake(t, 1)
+	s := f.open(t)
+	if _, err := s.Read(t.Context(), "kv/data/x"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "two renewals", func() bool { return f.called("auth/token/renew-self") > 1 })
+	if n := f.called("auth/approle/login"); n != 1 {
+		t.Errorf("%d logins", n)
 	}
 }
 
 // When the longest life of a token comes to its end, there is another login in time.
 func TestAnotherLoginBeforeTheLongestLifeEnds(t *testing.T) {
-	server := vault(t)
-	settings, secrets := approle(t, server, "4s", "6s", nil)
+	t.Parallel()
+	settings, secrets := approle(t, vault(t), "2s", "3s", nil)
 	s := open(t, settings, secrets)
 	first := whoAmI(t, s)
-	for range 8 {
-		time.Sleep(time.Second)
-		whoAmI(t, s) // fails the test if it does not work at any moment
-	}
-	if whoAmI(t, s) == first {
-		t.Error("it is still the first token")
-	}
+	eventually(t, "another token", func() bool { return whoAmI(t, s) != first }) // which fails the test if it does not work at any moment
 }
 
 // A token that somebody revoked is replaced by another login, and what was asked is done.
 func TestRevokedTokenIsReplaced(t *testing.T) {
+	t.Parallel()
 	server := vault(t)
 	settings, secrets := approle(t, server, "1h", "2h", nil)
 	s := open(t, settings, secrets)
@@ -142,6 +138,7 @@ func TestRevokedTokenIsReplaced(t *testing.T) {
 
 // A permission that is missing does not make it log in again and again.
 func TestMissingPermissionIsNoNewLogin(t *testing.T) {
+	t.Parallel()
 	server := vault(t)
 	settings, secrets := approle(t, server, "1h", "2h", map[string]any{"secret_id_num_uses": 1})
 	s := open(t, settings, secrets)
@@ -158,6 +155,7 @@ func TestMissingPermissionIsNoNewLogin(t *testing.T) {
 
 // A login that cannot be asked what it may do is not held.
 func TestLoginWithoutThePolicyDefault(t *testing.T) {
+	t.Parallel()
 	server := vault(t)
 	settings, secrets := approle(t, server, "1h", "2h", map[string]any{"token_no_default_policy": true})
 	_, err := open(t, settings, secrets).Read(t.Context(), "kv-refs/x")
@@ -168,6 +166,7 @@ func TestLoginWithoutThePolicyDefault(t *testing.T) {
 
 // Many calls at once log in once.
 func TestManyCallsLogInOnce(t *testing.T) {
+	t.Parallel()
 	server := vault(t)
 	settings, secrets := approle(t, server, "1h", "2h", map[string]any{"secret_id_num_uses": 1})
 	s := open(t, settings, secrets)
@@ -187,7 +186,8 @@ func TestEnvironmentOfTheProcessIsIgnored(t *testing.T) {
 	server := vault(t)
 	for name, value := range map[string]string{
 		"VAULT_ADDR": "http://127.0.0.1:1", "VAULT_TOKEN": server.Root, "VAULT_NAMESPACE": "elsewhere", "VAULT_SKIP_VERIFY": "true", "VAULT_WRAP_TTL": "60s",
-		"VAULT_HEADERS": `{"X-Extra":"1"}`, "VAULT_MAX_RETRIES": "9", "VAULT_CLIENT_TIMEOUT": "1",
+		"VAULT_HEADERS": `{"X-Extra":"1"}`, "VAULT_MAX_RETRIES": "9", "VAULT_CLIENT_TIMEOUT": "1", "VAULT_AGENT_ADDR": "http://127.0.0.1:1", "VAULT_PROXY_ADDR": "http://127.0.0.1:1",
+		"VAULT_HTTP_PROXY": "http://127.0.0.1:1", "VAULT_SRV_LOOKUP": "true", "VAULT_DISABLE_REDIRECTS": "false", "VAULT_RATE_LIMIT": "0.001:1", "VAULT_TLS_SERVER_NAME": "elsewhere",
 	} {
 		t.Setenv(name, value)
 	}
@@ -222,6 +222,7 @@ func TestTLS(t *testing.T) {
 	t.Cleanup(front.Close)
 	settings, secrets := approle(t, server, "1h", "2h", nil)
 	settings.Address = front.URL
+	t.Setenv("VAULT_SKIP_VERIFY", "true")
 	if _, err := open(t, settings, secrets).Read(t.Context(), "auth/token/lookup-self"); err == nil {
 		t.Error("a certificate of nobody known was believed")
 	}
@@ -232,6 +233,7 @@ func TestTLS(t *testing.T) {
 
 // A login by a JWT, checked by Vault with a public key.
 func TestLoginByJWT(t *testing.T) {
+	t.Parallel()
 	server := vault(t)
 	key, public := newKey(t)
 	server.Write(t, "sys/auth/jwt", map[string]any{"type": "jwt"})
@@ -248,6 +250,7 @@ func TestLoginByJWT(t *testing.T) {
 
 // A login by the token of a service account, which Vault has a real API server review.
 func TestLoginByKubernetes(t *testing.T) {
+	t.Parallel()
 	server := vault(t)
 	kube := kubetest.Start(t)
 	kube.Apply(t, "apiVersion: v1\nkind: Namespace\nmetadata: {name: hourkey}\n---\napiVersion: v1\nkind: ServiceAccount\nmetadata: {name: hourkeyd, namespace: hourkey}\n")
@@ -264,6 +267,7 @@ func TestLoginByKubernetes(t *testing.T) {
 }
 
 func TestSecret(t *testing.T) {
+	t.Parallel()
 	server := vault(t)
 	server.Write(t, "sys/mounts/kv-refs", map[string]any{"type": "kv", "options": map[string]string{"version": "2"}})
 	for n := 0; ; n++ { // the engine upgrades itself after it was mounted
@@ -312,36 +316,24 @@ func FuzzSecretReference(f *testing.F) {
 	for _, seed := range []string{"kv/data/a#b", "a#b#c", "#", "../x#y", "a//b#c", "a?b#c"} {
 		f.Add(seed)
 	}
-	asked := make(chan string, 1)
-	answer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case asked <- r.URL.RequestURI():
-		default:
+	var asked atomic.Value
+	server := newFake(f, 3600)
+	server.before = func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/v1/auth/approle/login" || r.URL.Path == "/v1/sys/capabilities-self" {
+			return false
 		}
-		_ = json.NewEncoder(w).Encode(map[string]any{
-			"auth": map[string]any{"client_token": "t", "lease_duration": 3600, "renewable": true},
-			"data": map[string]any{"sys/policies/acl/hourkey-probe": []string{"deny"}, "auth/token/roles/hourkey-probe": []string{"deny"}, "sys/auth/hourkey-probe": []string{"deny"}, "sys/raw/hourkey-probe": []string{"deny"}},
-		})
-	}))
-	f.Cleanup(answer.Close)
-	s := open(f, session.Settings{Address: answer.URL, Login: session.Login{AppRole: session.AppRole{RoleID: "r", SecretID: "env:S"}}}, map[string]string{"env:S": "s"})
-	if _, err := s.Capabilities(f.Context(), []string{"sys/raw/hourkey-probe"}); err != nil {
-		f.Fatal(err)
+		asked.Store(r.URL.RequestURI())
+		return refuse(w, http.StatusNotFound, "nothing")
 	}
+	s := server.open(f)
 	f.Fuzz(func(t *testing.T, reference string) {
-		for len(asked) > 0 {
-			<-asked
-		}
+		asked.Store("")
 		if _, err := s.Secret(t.Context(), reference); err == nil {
 			t.Errorf("%q gave a secret", reference)
 		}
-		select {
-		case path := <-asked:
-			want, _, _ := strings.Cut(reference, "#")
-			if path != "/v1/"+want {
-				t.Errorf("%q asked for %s", reference, path)
-			}
-		default:
+		want, _, _ := strings.Cut(reference, "#")
+		if path := asked.Load(); path != "" && path != "/v1/"+want {
+			t.Errorf("%q asked for %s", reference, path)
 		}
 	})
 }

@@ -1,16 +1,12 @@
 package session
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/hashicorp/vault/api"
-
-	"github.com/hourkey/hourkey/broker"
 )
 
 const (
@@ -27,9 +23,11 @@ type token struct {
 	expires   time.Time
 }
 
-// token gives a token that lives: the held one, renewed or replaced when two thirds of its time are over.
+// token gives a token that lives: the held one, renewed or replaced when two thirds of its time are over. One at a time asks
+// Vault for another; who waited meanwhile gets what came of it, a failure too.
 func (s *Session) token(ctx context.Context) (token, error) {
-	if held := s.holds(); s.config.Now().Before(held.renewAt) {
+	began := s.config.Now()
+	if held := s.holds(); began.Before(held.renewAt) {
 		return held, nil
 	}
 	select {
@@ -39,83 +37,55 @@ func (s *Session) token(ctx context.Context) (token, error) {
 	}
 	defer func() { <-s.turn }()
 	held := s.holds()
-	if s.config.Now().Before(held.renewAt) {
-		return held, nil // somebody else was quicker
+	switch {
+	case s.config.Now().Before(held.renewAt):
+		return held, nil
+	case s.failed.err != nil && s.failed.at.After(began):
+		return token{}, s.failed.err
 	}
 	fresh, err := s.fresh(ctx, held)
-	if err == nil {
-		s.keep(fresh)
-		return fresh, nil
+	if err != nil {
+		now := s.config.Now()
+		if !now.Add(leastLife).Before(held.expires) {
+			if ctx.Err() == nil { // else it failed for this caller alone
+				s.failed = failure{err, now}
+			}
+			return token{}, err
+		}
+		fresh = held
+		fresh.renewAt = now.Add(retryAfter)
 	}
-	if s.config.Now().Add(leastLife).Before(held.expires) {
-		return held, nil // Vault will be asked again at the next call
-	}
-	return token{}, err
+	s.keep(fresh)
+	return fresh, nil
+}
+
+// failure is how the last attempt to get a token came out. Only who holds the turn touches it.
+type failure struct {
+	err error
+	at  time.Time
 }
 
 // fresh renews a token, or logs in. A renewal that gives much less than the token once had means that its longest life
 // comes to an end: then another login is made, in time.
 func (s *Session) fresh(ctx context.Context, held token) (token, error) {
 	byHand := s.config.Settings.Login.Token != ""
-	if held.value != "" && held.renewable && s.config.Now().Before(held.expires) {
+	if held.value != "" && held.renewable { // whether it lives, Vault knows better than a clock that may have been set
 		renewed, err := s.renew(ctx, held)
 		if err == nil && (byHand || renewed.life > held.life/2) {
 			return renewed, nil
 		}
-		if err != nil && StatusOf(err) != http.StatusForbidden && StatusOf(err) != http.StatusBadRequest {
-			return token{}, err // Vault did not say no: it could not be asked
+		if err != nil && StatusOf(err) == 0 { // past the longest life, Vault answers 500
+			return token{}, err // it could not be asked
 		}
 	}
 	secret, err := s.config.Resolve("login", s.config.Settings.Login.secret())
 	if err != nil {
 		return token{}, err
 	}
-	var gave token
-	if byHand {
-		gave, err = s.inspect(ctx, secret)
-	} else {
-		gave, err = s.logIn(ctx, secret)
+	if s.refused.counts(secret, s.config.Now()) {
+		return token{}, s.refused.err
 	}
-	if err != nil {
-		return token{}, s.fault("logging in", err, secret.Reveal())
-	}
-	return gave, s.admit(ctx, gave)
-}
-
-// logIn gets a token by the configured method.
-func (s *Session) logIn(ctx context.Context, secret broker.Secret) (token, error) {
-	path, body := s.config.Settings.Login.request(secret)
-	answer, err := filled(s.as("").WriteWithContext(ctx, path, body))
-	if err != nil {
-		return token{}, err
-	}
-	if answer.Auth == nil || answer.Auth.ClientToken == "" {
-		return token{}, &api.ResponseError{StatusCode: http.StatusBadGateway, Errors: []string{"the login was answered without a token"}}
-	}
-	return s.counted(answer.Auth), refuseRoot(answer.Auth.TokenPolicies, answer.Auth.Policies, answer.Auth.IdentityPolicies)
-}
-
-// request is the login's path and body.
-func (l Login) request(secret broker.Secret) (path string, body map[string]any) {
-	switch {
-	case l.AppRole.RoleID != "":
-		return "auth/" + cmp.Or(l.AppRole.Mount, "approle") + "/login", map[string]any{"role_id": l.AppRole.RoleID, "secret_id": secret.Reveal()}
-	case l.Kubernetes.Role != "":
-		return "auth/" + cmp.Or(l.Kubernetes.Mount, "kubernetes") + "/login", map[string]any{"role": l.Kubernetes.Role, "jwt": secret.Reveal()}
-	default:
-		return "auth/" + cmp.Or(l.JWT.Mount, "jwt") + "/login", map[string]any{"role": l.JWT.Role, "jwt": secret.Reveal()}
-	}
-}
-
-// inspect asks what a token made by hand is.
-func (s *Session) inspect(ctx context.Context, secret broker.Secret) (token, error) {
-	answer, err := s.Ask(ctx, secret, "auth/token/lookup-self", nil)
-	if err != nil {
-		return token{}, err
-	}
-	renewable, _ := answer.Data["renewable"].(bool)
-	gave := s.counted(&api.SecretAuth{ClientToken: secret.Reveal(), Renewable: renewable, LeaseDuration: int(Number(answer.Data["ttl"]))})
-	return gave, refuseRoot(Texts(answer.Data["policies"]), Texts(answer.Data["identity_policies"]))
+	return s.enter(ctx, secret)
 }
 
 // renew asks for more time for the held token.
@@ -124,53 +94,25 @@ func (s *Session) renew(ctx context.Context, held token) (token, error) {
 	if err != nil {
 		return token{}, err
 	}
-	if answer.Auth == nil {
-		return token{}, &api.ResponseError{StatusCode: http.StatusBadGateway, Errors: []string{"the renewal was answered without a token"}}
+	if answer.Auth == nil || answer.Auth.LeaseDuration > mostLife {
+		return token{}, noToken("renewal")
 	}
 	answer.Auth.ClientToken = held.value
 	return s.counted(answer.Auth), nil
 }
 
-// counted computes when a token must be renewed.
+// mostLife is longer than Vault lets any token live by default (32 days), and short enough to count with.
+const mostLife = 10 * 365 * 24 * 60 * 60
+
+// lives tells whether seconds are a time that a token can have: with none it would be renewed without end.
+func lives(seconds int) bool { return seconds > 0 && seconds <= mostLife }
+
+func noToken(what string) error {
+	return &api.ResponseError{StatusCode: http.StatusBadGateway, Errors: []string{"the " + what + " was answered without a token that lives"}}
+} // counted computes when a token must be renewed.
 func (s *Session) counted(auth *api.SecretAuth) token {
 	now, life := s.config.Now(), time.Duration(auth.LeaseDuration)*time.Second
 	return token{value: auth.ClientToken, renewable: auth.Renewable, life: life, renewAt: now.Add(life * 2 / 3), expires: now.Add(life)}
-}
-
-// almighty are paths at which nobody may write who is not in effect root: who writes policies, or the roles of
-// tokens, gives itself whatever it likes.
-func almighty() []string {
-	return []string{"sys/policies/acl/hourkey-probe", "auth/token/roles/hourkey-probe", "sys/auth/hourkey-probe", "sys/raw/hourkey-probe"}
-}
-
-// admit refuses a token that could do everything: whoever came by it would need no broker.
-func (s *Session) admit(ctx context.Context, gave token) error {
-	can, err := s.capabilities(ctx, gave.value, almighty())
-	if StatusOf(err) == http.StatusForbidden {
-		return broker.Errorf(broker.CodeWall, "the broker's login at Vault may not be asked what it may do, so nobody could tell whether it is too much").
-			WithNext("leave Vault's policy default with it, or add: path \"sys/capabilities-self\" { capabilities = [\"update\"] }")
-	}
-	if err != nil {
-		return s.fault("asking what the broker's own token may do", err, gave.value)
-	}
-	for _, path := range almighty() {
-		if slices.ContainsFunc(can[path], func(c string) bool { return slices.Contains([]string{"root", "create", "update", "sudo"}, c) }) {
-			return tooMighty("may write at " + path)
-		}
-	}
-	return nil
-}
-
-func refuseRoot(lists ...[]string) error {
-	if slices.Contains(slices.Concat(lists...), "root") {
-		return tooMighty("has the policy root")
-	}
-	return nil
-}
-
-func tooMighty(why string) error {
-	return broker.Errorf(broker.CodeWall, "the broker's login at Vault %s: with it everything could be done, and Hourkey does not hold such a token", why).
-		WithNext("write a policy of what is needed alone, attach it to an AppRole, and log in by that: `hourkeyd check --live` and docs/providers/vault.md have the lines")
 }
 
 // Capabilities asks what the session's own token may do at each path (sys/capabilities-self).
@@ -221,19 +163,21 @@ func (s *Session) schedule(after time.Duration) {
 	if s.timer != nil {
 		s.timer.Stop()
 	}
-	s.timer = time.AfterFunc(max(after, time.Second), s.refresh)
+	s.timer = time.AfterFunc(max(after, time.Second), s.renewal)
 }
 
 // refresh renews before anybody needs it. A failure is told to whoever calls next; until then it is tried again.
-func (s *Session) refresh() {
-	ctx, cancel := context.WithTimeout(context.Background(), loginWithin)
+func (s *Session) refresh(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, renewWithin)
 	defer cancel()
-	if _, err := s.token(ctx); err == nil && s.config.Now().Before(s.holds().renewAt) {
-		return // keep has set the next time
-	}
+	_, _ = s.token(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.schedule(retryAfter)
+	after := s.held.renewAt.Sub(s.config.Now())
+	if after <= 0 {
+		after = retryAfter
+	}
+	s.schedule(after)
 }
 
 // drop forgets a token that Vault does not know any more.

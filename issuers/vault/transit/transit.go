@@ -13,6 +13,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
+	"net/http"
 	"strings"
 
 	"github.com/hourkey/hourkey/broker"
@@ -41,19 +42,23 @@ func Open(ctx context.Context, at *session.Session, settings Settings) (*Key, er
 	if !session.IsPath(settings.Mount) || !session.IsPath(settings.Key) || strings.Contains(settings.Key, "/") {
 		return nil, broker.Errorf(broker.CodeInvalid, "transit: key must be the name of a key, and mount the engine's, without slashes at its ends").WithField("key")
 	}
-	cluster, err := at.ClusterID(ctx)
-	if err != nil {
-		return nil, at.Fault("transit", "asking Vault who it is", err)
-	}
 	answer, err := at.Read(ctx, settings.Mount+"/keys/"+settings.Key)
+	if session.StatusOf(err) == http.StatusNotFound {
+		return nil, broker.Errorf(broker.CodeNotFound, "transit: there is no key %s at %s", settings.Key, settings.Mount).
+			WithNext("for a new store: vault write -f %s/keys/%s type=aes256-gcm96; for one that is sealed already, restore the Vault that has its key: a new one opens nothing", settings.Mount, settings.Key)
+	}
 	if err != nil {
 		return nil, at.Fault("transit", "reading the key "+settings.Key, err)
 	}
+	if deletable, _ := answer.Data["deletion_allowed"].(bool); deletable {
+		return nil, broker.Errorf(broker.CodeWall, "transit: the key %s can be deleted: everything that it sealed would be lost", settings.Key).
+			WithNext("vault write %s/keys/%s/config deletion_allowed=false", settings.Mount, settings.Key)
+	}
 	if wrong := unfit(answer.Data); wrong != "" {
 		return nil, broker.Errorf(broker.CodeWall, "transit: the key %s %s", settings.Key, wrong).
-			WithNext("vault write -f %s/keys/NAME type=aes256-gcm96 exportable=false allow_plaintext_backup=false; vault write %s/keys/NAME/config deletion_allowed=false", settings.Mount, settings.Mount)
+			WithNext("that cannot be taken back: make another, vault write -f %s/keys/NAME type=aes256-gcm96, before there is a store", settings.Mount)
 	}
-	sum := sha256.Sum256([]byte("hourkey/transit-id/1\x00" + cluster + "\x00" + at.Namespace() + "\x00" + settings.Mount + "\x00" + settings.Key))
+	sum := sha256.Sum256([]byte("hourkey/transit-id/1\x00" + settings.Key))
 	return &Key{session: at, settings: settings, id: "transit-" + hex.EncodeToString(sum[:8])}, nil
 }
 
@@ -68,13 +73,12 @@ func unfit(data map[string]any) string {
 		return "is derived: it wants a context of its own"
 	case is("exportable"), is("allow_plaintext_backup"):
 		return "can be taken out of Vault"
-	case is("deletion_allowed"):
-		return "can be deleted: everything that it sealed would be lost"
 	}
 	return ""
 }
 
-// ID tells one key from another, and nothing else about it.
+// ID tells one name of a key from another, not where it is: a Vault that another cluster took over for, or a mount that was moved,
+// has the same key. That it is the same is told by opening: Vault authenticates what it opens.
 func (k *Key) ID() string { return k.id }
 
 // Wrap seals plain for the place that context names.
@@ -92,11 +96,16 @@ func (k *Key) Wrap(ctx context.Context, plain []byte, place string) ([]byte, err
 	return []byte(text), nil
 }
 
-// Unwrap opens what Wrap sealed for the same place.
+// Unwrap opens what Wrap sealed for the same place. CodeConflict: Vault was asked and the key does not open it; any other error
+// tells nothing of what is sealed.
 func (k *Key) Unwrap(ctx context.Context, wrapped []byte, place string) ([]byte, error) {
 	answer, err := k.session.Write(ctx, k.settings.Mount+"/decrypt/"+k.settings.Key, map[string]any{
 		"ciphertext": string(wrapped), "associated_data": associated(place),
 	})
+	if session.StatusOf(err) == http.StatusBadRequest { // it was asked, and answered: this key does not open it
+		return nil, broker.Errorf(broker.CodeConflict, "transit: the key %s does not open what was sealed", k.settings.Key).Because(errors.Unwrap(k.fault("opening", err, nil))).
+			WithNext("if min_decryption_version of the key was raised, lower it; if the key was deleted and made anew under its name, restore the Vault that has the old one; otherwise the store was changed: restore a backup")
+	}
 	if err != nil {
 		return nil, k.fault("opening", err, nil)
 	}
