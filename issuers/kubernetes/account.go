@@ -38,6 +38,10 @@ func (i *Issuer) needs(grants []grant) []need {
 			look = "get"
 		}
 		needs = append(needs, need{look, g.group, g.resource, name})
+		if of, takes := takers[g.kind.name]; takes && g.actions.Has(broker.Write) {
+			taken := newKind(of)
+			needs = append(needs, need{"list", taken.group, taken.resource, ""})
+		}
 	}
 	return needs
 }
@@ -128,6 +132,9 @@ var dangers = []danger{
 	{"secrets", "get", "", "secrets", "may read every Secret of the namespace; only leases for secrets need that"},
 	{"exec", "create", "", "pods/exec", "may run commands in every pod of the namespace; only leases for pods+exec need that"},
 	{"nodes", "get", "", "nodes/proxy", "may reach into machines (nodes/proxy)"},
+	{"policies", "update", "admissionregistration.k8s.io", "validatingadmissionpolicies", "may change the admission policies, which hold it and its leases"},
+	{"policy bindings", "update", "admissionregistration.k8s.io", "validatingadmissionpolicybindings", "may unbind the admission policies, which hold it and its leases"},
+	{"namespaces", "patch", "", "namespaces", "may lower the namespace's Pod Security level"},
 }
 
 // in tells whether a rule gives it, by name or by a star.

@@ -20,6 +20,7 @@ type audit struct {
 	strays     []stray      // what every account of the namespace gets
 	fallback   []stray      // what its account "default" gets
 	policy     string       // what is wrong with the admission policy, empty if nothing
+	level      string       // why the restricted Pod Security level would hold nothing, empty if it does where it is set
 	open       bool         // the server allows what nobody granted
 	blind      bool         // the broker's account may not ask what it may do
 	denied     []broker.Finding
@@ -110,6 +111,10 @@ func (i *Issuer) questions(a *audit) []question {
 		}},
 		{"whether the admission policy is in force", policies, func(ctx context.Context) (err error) {
 			a.policy, err = i.policyProblem(ctx, leasesPolicy, leasesProbe)
+			return err
+		}},
+		{"whether Pod Security is enforced", policyRule{}, func(ctx context.Context) (err error) {
+			a.level, err = i.levelProblem(ctx)
 			return err
 		}},
 		{"whether the server goes by RBAC", policyRule{}, func(ctx context.Context) (err error) {
@@ -211,13 +216,19 @@ func (i *Issuer) mayAccount(ctx context.Context, name string, n need) (bool, err
 	review.Spec.ResourceAttributes = i.attributes(n)
 	review.Spec.User, review.Spec.Groups = "system:serviceaccount:"+namespace+":"+name, groupsOf(namespace)
 	err := i.client.post(ctx, "/apis/authorization.k8s.io/v1/namespaces/"+namespace+"/localsubjectaccessreviews", review, &review)
+	if err == nil && review.Kind != "LocalSubjectAccessReview" {
+		err = errOtherKind
+	}
 	return review.Status.Allowed, err
 }
+
+// nobody is an account that is never made, and that nobody gave anything.
+const nobody = "hk-nobody"
 
 // allowsAnything asks whether an account that nobody gave anything may do what nobody can have given it: then the server does
 // not ask RBAC alone, and no rule of ours is a limit.
 func (i *Issuer) allowsAnything(ctx context.Context) (bool, error) {
-	return i.mayAccount(ctx, "hk-nobody", need{verb: "delete", group: "canary.hourkey", resource: "canaries"})
+	return i.mayAccount(ctx, nobody, need{verb: "delete", group: "canary.hourkey", resource: "canaries"})
 }
 
 // groupsOf are the groups that every ServiceAccount of a namespace is in (Kubernetes documentation, authentication).

@@ -38,7 +38,7 @@ func (i *Issuer) Check(ctx context.Context) ([]broker.Finding, error) {
 	holes := slices.Concat(found, some)
 	all := i.unaccepted(holes)
 	if len(hidden) == 0 {
-		all = append(all, i.levelFinding(p)...)
+		all = append(all, i.levelFinding(p, a)...)
 	}
 	all = append(all, i.tooMuch(a)...)
 	all = append(all, guardFinding(guard)...)
@@ -59,6 +59,9 @@ func (i *Issuer) findForCheck(ctx context.Context) (p place, hidden []broker.Fin
 // printPolicy puts the policies themselves in the place of what says where they are.
 func printPolicy(found []broker.Finding) []broker.Finding {
 	for at := range found {
+		if found[at].Mend == mendForce {
+			continue
+		}
 		found[at].Mend = "# for kubectl apply -f -, once for each cluster\n" + policyYAML
 	}
 	return found
@@ -72,15 +75,22 @@ func (i *Issuer) unaccepted(found []broker.Finding) []broker.Finding {
 }
 
 // levelFinding: without the restricted level, whoever makes pods can take over machines.
-func (i *Issuer) levelFinding(p place) []broker.Finding {
-	if p.restricted() {
-		return nil
-	}
-	return []broker.Finding{{
+func (i *Issuer) levelFinding(p place, a *audit) []broker.Finding {
+	namespace := i.config.Settings.Namespace
+	f := broker.Finding{
 		Object:  "pod security",
-		Problem: "namespace " + i.config.Settings.Namespace + " does not enforce the restricted Pod Security level, so to write what makes pods counts as admin",
-		Mend:    "kubectl label namespace " + i.config.Settings.Namespace + " " + enforceLabel + "=restricted",
-	}}
+		Problem: "namespace " + namespace + " does not enforce the restricted Pod Security level, so to write what makes pods counts as admin",
+		Mend:    "kubectl label namespace " + namespace + " " + enforceLabel + "=restricted",
+	}
+	switch {
+	case !p.restricted():
+		return []broker.Finding{f}
+	case a.level != "":
+		f.Problem += ": the label is there, and " + a.level
+		f.Mend = "# let the API server run the admission plugin PodSecurity, without an exemption for this namespace, and the broker's account create pods in it"
+		return []broker.Finding{f}
+	}
+	return nil
 }
 
 // guardFinding: what the broker's account could do besides, if somebody else had its token.
@@ -88,10 +98,14 @@ func guardFinding(problem string) []broker.Finding {
 	if problem == "" {
 		return nil
 	}
+	mend := "# let the account be one of namespace hourkey, and apply hourkey's admission policies: docs/providers/kubernetes.md"
+	if problem == notInForce {
+		mend += "\n" + mendForce
+	}
 	return []broker.Finding{{
 		Object:  "admin tokens",
 		Problem: "the admission policy " + brokerPolicy + " " + problem + " for the broker's account, which can therefore ask for tokens of every account of the namespace and give its own rights to anybody",
-		Mend:    "# let the account be one of namespace hourkey, and apply hourkey's admission policies: docs/providers/kubernetes.md",
+		Mend:    mend,
 	}}
 }
 

@@ -77,6 +77,16 @@ func isStatus(err error, status int) bool {
 	return ok && r.Status == status
 }
 
+// isGone tells whether err is the server's own word that there is no such object. What stands in between, and knows nothing of
+// objects, answers 404 as well.
+func isGone(err error) bool {
+	r, ok := errors.AsType[*refusal](err)
+	return ok && r.Status == http.StatusNotFound && r.Reason == "NotFound"
+}
+
+// errOtherKind is an answer that is JSON, and not what was asked for: an empty one would look like an empty list, or like no right.
+var errOtherKind = errors.New("the answer is of another kind")
+
 // call is one call. only asks for the metadata of objects: then no secret of the cluster comes to the broker.
 type call struct {
 	method string
@@ -203,6 +213,9 @@ func list[T any](ctx context.Context, c *client, asked call, each func(T)) error
 		var p page[T]
 		if err := c.do(ctx, asked, &p); err != nil {
 			return err
+		}
+		if !strings.HasSuffix(p.Kind, "List") {
+			return errOtherKind
 		}
 		for _, item := range p.Items {
 			each(item)

@@ -24,7 +24,7 @@ func TestConformance(t *testing.T) {
 		Delete:    wish(t, "configmaps/*:read,write,delete"),
 		Unknown:   wish(t, "configmaps/nowhere:read"),
 		Admin:     wish(t, "configmaps/*:read,admin"),
-		Short:     18 * time.Second,
+		Short:     14 * time.Second,
 
 		Use: s.use,
 		Elsewhere: func(ctx context.Context, c broker.Credential) error {

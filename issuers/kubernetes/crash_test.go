@@ -49,6 +49,7 @@ func (s *site) left(t *testing.T, name string) []string {
 
 // A broker that dies between any two of its steps leaves what the next one finds by its label, and ends.
 func TestACrashAtEveryStepLeavesNothing(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	healthy := s.issuer(t)
 	for at, point := range kubernetes.Failpoints() {
@@ -103,6 +104,7 @@ func (s *site) recovers(t *testing.T, point, name string, c broker.Credential) {
 
 // Two brokers, or two sweeps, may end the same lease at the same moment.
 func TestRevokedByTwoAtOnce(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	issuer, name := s.issuer(t), "hk-two-1"
 	if _, _, err := issuer.Issue(t.Context(), orderFor(describe(t, issuer, wish(t, "configmaps/*:read")), name)); err != nil {
@@ -124,6 +126,7 @@ func TestRevokedByTwoAtOnce(t *testing.T) {
 
 // An object that somebody else keeps by a finalizer is not gone, and is not called so; its rights are gone all the same.
 func TestAnObjectThatAFinalizerKeepsIsNotCalledEnded(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	issuer, name := s.issuer(t), "hk-kept-1"
 	c, _, err := issuer.Issue(t.Context(), orderFor(describe(t, issuer, wish(t, "configmaps/*:read")), name))
@@ -152,6 +155,7 @@ func TestAnObjectThatAFinalizerKeepsIsNotCalledEnded(t *testing.T) {
 
 // An account or a role that somebody made under the name of a lease is not taken for ours: nothing is issued on it.
 func TestANameThatIsTakenIsNotUsed(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	issuer := s.issuer(t)
 	for at, taken := range []string{"ServiceAccount", "Role"} {

@@ -2,6 +2,7 @@ package kubernetes
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -28,26 +29,46 @@ func (i *Issuer) Describe(ctx context.Context, wish broker.Wish) (broker.Descrip
 	if err != nil {
 		return broker.Description{}, err
 	}
-	for _, g := range grants {
-		if err := i.permit(g, p.restricted()); err != nil {
-			return broker.Description{}, err
+	if p.restricted() && a.level != "" && a.at.Before(began) && anyOf(grants, broker.Write, runsPods) {
+		if a, err = i.audit(ctx, true); err != nil { // what refuses is looked at again
+			return broker.Description{}, i.fault(auditing, err)
 		}
 	}
-	exceptions, err := i.hold(ctx, a, began, grants)
+	restricted := p.restricted() && a.level == ""
+	for _, g := range grants {
+		if err := i.permit(g, restricted); err != nil {
+			return broker.Description{}, i.why(err, p, a)
+		}
+	}
+	h, err := i.hold(ctx, a, began, grants)
 	if err != nil {
 		return broker.Description{}, err
 	}
+	h.restricted = restricted
 	found, err := i.look(ctx, grants, a.groups)
 	if err != nil {
 		return broker.Description{}, err
 	}
-	facts := i.facts(grants, found)
+	if h.loose, err = i.looseFor(ctx, grants, found); err != nil {
+		return broker.Description{}, i.fault("looking for what no controller owns", err)
+	}
+	facts := append(i.facts(grants, found), i.looseFacts(h.loose)...)
 	if grants, err = i.expand(grants, found); err != nil {
 		return broker.Description{}, err
 	}
-	d := i.description(p, grants, exceptions, ttl)
+	d := i.description(p, grants, h, ttl)
 	d.Facts = facts
 	return d, nil
+}
+
+// why adds to a refusal that the level is set and not enforced.
+func (i *Issuer) why(err error, p place, a *audit) error {
+	known, is := errors.AsType[*broker.Error](err)
+	if !is || !p.restricted() || a.level == "" {
+		return err
+	}
+	known.Message += " (the label " + enforceLabel + " is there, and " + a.level + ")"
+	return known
 }
 
 // lifetime is the TTL of a wish: none asked for is the hour.
@@ -63,6 +84,8 @@ func lifetime(asked time.Duration) (time.Duration, error) {
 	return asked, nil
 }
 
+const auditing = "auditing the walls"
+
 // placeAndAudit asks for both at once.
 func (i *Issuer) placeAndAudit(ctx context.Context) (p place, a *audit, err error) {
 	var all sync.WaitGroup
@@ -74,7 +97,7 @@ func (i *Issuer) placeAndAudit(ctx context.Context) (p place, a *audit, err erro
 		return p, nil, i.fault(findingPlace, failed[0])
 	}
 	if failed[1] != nil {
-		return p, nil, i.fault("auditing the walls", failed[1])
+		return p, nil, i.fault(auditing, failed[1])
 	}
 	return p, a, nil
 }
@@ -99,27 +122,27 @@ func (p place) restricted() bool {
 }
 
 // hold judges the walls for what is asked. A hole of an audit from before this description began is looked at again.
-func (i *Issuer) hold(ctx context.Context, a *audit, began time.Time, grants []grant) ([]broker.Exception, error) {
-	refusals, exceptions, err := i.weigh(ctx, a, grants)
+func (i *Issuer) hold(ctx context.Context, a *audit, began time.Time, grants []grant) (holes, error) {
+	refusals, h, err := i.weigh(ctx, a, grants)
 	if err == nil && len(refusals) > 0 && a.at.Before(began) {
 		if a, err = i.audit(ctx, true); err == nil {
-			refusals, exceptions, err = i.weigh(ctx, a, grants)
+			refusals, h, err = i.weigh(ctx, a, grants)
 		}
 	}
 	if err != nil {
-		return nil, i.fault("auditing the walls", err)
+		return holes{}, i.fault(auditing, err)
 	}
 	if len(refusals) > 0 {
-		return nil, i.wallError(refusals)
+		return holes{}, i.wallError(refusals)
 	}
-	return exceptions, nil
+	return h, nil
 }
 
 // description is a pure function of what was found.
-func (i *Issuer) description(p place, grants []grant, exceptions []broker.Exception, ttl time.Duration) broker.Description {
+func (i *Issuer) description(p place, grants []grant, h holes, ttl time.Duration) broker.Description {
 	return broker.Description{
 		Identity: p.identity(), Scopes: i.scopes(grants), Reaches: []string{i.config.Ref.Environment},
-		Native: i.native(grants), Walls: i.walls(p, grants, exceptions), Exceptions: exceptions, TTL: ttl, Ends: i.ends(),
+		Native: i.native(grants), Walls: i.walls(grants, h), Exceptions: h.exceptions, TTL: ttl, Ends: i.ends(),
 	}
 }
 

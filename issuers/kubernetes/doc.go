@@ -28,8 +28,13 @@
 // # What RBAC cannot hold
 //
 // Whoever may write an object may scale it to zero, give it an owner that is gone (the garbage collector then deletes
-// it), take its finalizers away, or have its pods run as another ServiceAccount. The admission policy refuses each of
-// these to leases that may not delete. Without the policy nothing may be written, unless the configuration accepts that.
+// it), take its finalizers away, count a StatefulSet's pods from another number, mount the data of others, or have its pods run as
+// another ServiceAccount. The admission policy refuses each of these to leases that may not delete. Without the policy nothing may be
+// written, unless the configuration accepts that; then the description gives what the walls do not hold (WallFact.Gives), and humans
+// approve that.
+//
+// What no controller owns is taken over, and removed, by a new controller whose selector fits it. No policy sees that, so it is looked for,
+// and given in the description while there is some.
 //
 // The audit is a snapshot: what somebody gives every account of the namespace while a lease lives, the lease has too.
 //

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -73,12 +74,14 @@ func block(t *testing.T, mark string) string {
 
 // The documentation's YAML is what the program prints.
 func TestTheDocumentationHasTheYAML(t *testing.T) {
+	t.Parallel()
 	holdDocumentation(t, "admin", "```yaml\n"+kubernetes.AdminYAML("shop-staging")+"```\n")
 	holdDocumentation(t, "policies", "```yaml\n"+kubernetes.PolicyYAML()+"```\n")
 }
 
 // Line by line, with the real kubectl: what the documentation says to create, and a lease by what was created.
 func TestTheDocumentationLineByLine(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	program, err := kubetest.Kubectl()
 	if errors.Is(err, kubetest.ErrAbsent) && os.Getenv("HOURKEY_TEST_ALL") != "1" {
@@ -107,11 +110,11 @@ func TestTheDocumentationLineByLine(t *testing.T) {
 		return out.String()
 	}
 	run("kubectl create namespace shop-staging && kubectl create serviceaccount default --namespace shop-staging", "")
-	run("kubectl label namespace shop-staging pod-security.kubernetes.io/enforce=restricted", "")
+	run(block(t, "label"), "")
 	run("kubectl apply -f -", block(t, "admin"))
 	run("kubectl apply -f -", block(t, "policies"))
-	token := run("kubectl create token shop-staging --namespace hourkey --duration 8760h", "")
-	ca := run("kubectl config view --raw --minify --flatten --output 'jsonpath={.clusters[0].cluster.certificate-authority-data}' | base64 -d", "")
+	run(block(t, "token"), "")
+	token, ca := read(t, dir, "secrets/cluster-token"), read(t, dir, "secrets/cluster-ca.pem")
 
 	issuer := open(t, kubernetes.Config{
 		Ref: s.ref, Settings: documentedSettings(t, s.URL), Now: s.config().Now,
@@ -122,9 +125,63 @@ func TestTheDocumentationLineByLine(t *testing.T) {
 	if found := check(t, issuer); len(found) > 0 {
 		t.Errorf("check finds %+v", found)
 	}
+	for _, scope := range documentedScopes(t) {
+		describe(t, issuer, wish(t, scope))
+	}
 	c := lease(t, issuer, "configmaps/*:read,write", "pods/*:write", "deployments.apps+scale/*:read,write", "cronjobs.batch/*:write,delete", "replicasets.apps/*:read")
-	if said, err := kubectl(t, c, "", "create", "configmap", "by-the-documentation"); err != nil {
+	if said, err := kubectl(t, c)("", "create", "configmap", "by-the-documentation"); err != nil {
 		t.Errorf("kubectl: %v\n%s", err, said)
+	}
+}
+
+func read(t *testing.T, dir, name string) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%s: %v, %v; want it for its owner alone", name, info.Mode(), err)
+	}
+	return string(text)
+}
+
+// documentedScopes are what the documentation's task gives, without the target, one by one.
+func documentedScopes(t *testing.T) []string {
+	t.Helper()
+	var tasks map[string]struct {
+		Gives    []string `yaml:"gives"`
+		Approval []string `yaml:"with_approval"`
+	}
+	if err := yaml.Unmarshal([]byte(block(t, "task")), &tasks); err != nil {
+		t.Fatal(err)
+	}
+	var scopes []string
+	for _, task := range tasks {
+		for _, scope := range slices.Concat(task.Gives, task.Approval) {
+			scopes = append(scopes, strings.TrimPrefix(scope, "cluster:"))
+		}
+	}
+	if len(scopes) < 5 {
+		t.Fatalf("the documentation's task gives %v", scopes)
+	}
+	return scopes
+}
+
+// What the documentation accepts can be accepted.
+func TestTheDocumentationsAcceptIsRead(t *testing.T) {
+	t.Parallel()
+	var part struct {
+		Accept []kubernetes.Accept `yaml:"accept"`
+	}
+	if err := yaml.Unmarshal([]byte(block(t, "accept")), &part); err != nil || len(part.Accept) == 0 {
+		t.Fatalf("%+v, %v", part, err)
+	}
+	settings := documentedSettings(t, "https://10.0.0.1:6443")
+	settings.CA, settings.Accept = "", part.Accept
+	if err := opens(settings, map[string]string{settings.Token: secretToken}); err != nil {
+		t.Error(err)
 	}
 }
 

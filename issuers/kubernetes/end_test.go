@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -22,9 +23,18 @@ func statusOf(err error) int {
 	return r.Status
 }
 
+// long is a test that waits for ten seconds and more, which every run need not do.
+func long(t *testing.T) {
+	t.Helper()
+	if os.Getenv("HOURKEY_TEST_ALL") != "1" {
+		t.Skip("takes long: HOURKEY_TEST_ALL=1 runs it")
+	}
+}
+
 // An early end, as it is declared: no right at once, and no identity within 10 s.
 func TestAnEndedLeaseMayDoNothingAtOnceAndIsUnknownSoon(t *testing.T) {
 	t.Parallel()
+	long(t)
 	s := newSite(t)
 	issuer, name := s.issuer(t), fmt.Sprintf("hk-ended-%d", serial.Add(1))
 	c, _, err := issuer.Issue(t.Context(), orderFor(describe(t, issuer, wish(t, "configmaps/*:read")), name))
@@ -58,6 +68,7 @@ func TestAnEndedLeaseMayDoNothingAtOnceAndIsUnknownSoon(t *testing.T) {
 // The end that is written in a token is not the end of it: the server grants a minute, and remembers. The issuer counts with 71 s.
 func TestATokenOutlivesItsExpiryByAsMuchAsIsReckonedWith(t *testing.T) {
 	t.Parallel()
+	long(t)
 	s := newSite(t)
 	c := lease(t, s.issuer(t), "configmaps/*:read")
 	const elapsed = 58 * time.Second // since the expiry
@@ -81,6 +92,7 @@ func TestATokenOutlivesItsExpiryByAsMuchAsIsReckonedWith(t *testing.T) {
 
 // A lease's token expires, by what is written in it, 71 s before the lease, and no later.
 func TestATokenIsMadeToExpireBeforeItsLease(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	issuer, name := s.issuer(t), "hk-exp-1"
 	order := orderFor(describe(t, issuer, wish(t, "configmaps/*:read")), name)
@@ -96,6 +108,7 @@ func TestATokenIsMadeToExpireBeforeItsLease(t *testing.T) {
 
 // Collected again, a lease keeps its first end; what is then too short for Kubernetes is refused, not lengthened.
 func TestTooLittleTimeIsRefusedAndNotLengthened(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	issuer := s.issuer(t)
 	order := orderFor(describe(t, issuer, wish(t, "configmaps/*:read")), "hk-short-1")
@@ -110,6 +123,7 @@ func TestTooLittleTimeIsRefusedAndNotLengthened(t *testing.T) {
 
 // Why watch is not given unless open streams are accepted: the one who watches says for how long, and nothing ends it.
 func TestAWatchOutlivesItsLease(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.grantBroker(t, `- {apiGroups: [""], resources: [configmaps], verbs: [watch]}`)
 	issuer, name := s.issuer(t, "open streams"), "hk-watch-1"

@@ -32,9 +32,9 @@ func (i *Issuer) fault(doing string, err error, also ...broker.Secret) error {
 	case answered && r.Status == http.StatusTooManyRequests:
 		return failed("the server is too busy for %s", doing).WithNext("try again in a minute")
 	case isCancelled(err):
-		return failed("%s was cancelled", doing)
+		return failed("%s was cancelled", doing).WithNext("try again")
 	}
-	return failed("%s failed at the cluster", doing)
+	return failed("%s failed at the cluster", doing).WithNext("try again in a minute; if it goes on, ask the operator to run hourkeyd check --live, and to read the broker's log")
 }
 
 func (i *Issuer) badName(name string) error {
@@ -44,7 +44,7 @@ func (i *Issuer) badName(name string) error {
 // isLeaseName tells whether a broker can have given the name (invariant 8): no other object is ever created or deleted here.
 func isLeaseName(name string) bool {
 	const prefix = "hk-"
-	if len(name) <= len(prefix) || len(name) > 63 || name[:len(prefix)] != prefix || name[len(name)-1] == '-' || name == leasesProbe {
+	if len(name) <= len(prefix) || len(name) > 63 || name[:len(prefix)] != prefix || name[len(name)-1] == '-' || name == leasesProbe || name == nobody {
 		return false
 	}
 	for _, c := range []byte(name) {

@@ -7,8 +7,11 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -16,7 +19,6 @@ import (
 
 	"github.com/hourkey/hourkey/broker"
 	"github.com/hourkey/hourkey/issuers/kubernetes"
-	"github.com/hourkey/hourkey/issuers/kubernetes/kubetest"
 )
 
 // between is a server between the issuer and the API server that can break an answer.
@@ -98,7 +100,18 @@ func answers() map[string]func(http.ResponseWriter, int, []byte) {
 			w.WriteHeader(http.StatusInternalServerError)
 			_, _ = io.WriteString(w, `{"kind":"Status","message":"etcdserver: request timed out","reason":"InternalError"}`)
 		},
-		"too many": func(w http.ResponseWriter, _ int, _ []byte) { w.WriteHeader(http.StatusTooManyRequests) },
+		"too many": func(w http.ResponseWriter, _ int, _ []byte) {
+			w.Header().Set("Retry-After", "3600")
+			w.WriteHeader(http.StatusTooManyRequests)
+		},
+		"a proxy that knows no such place": func(w http.ResponseWriter, _ int, _ []byte) {
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = io.WriteString(w, "<html>404</html>")
+		},
+		"a conflict": func(w http.ResponseWriter, _ int, _ []byte) {
+			w.WriteHeader(http.StatusConflict)
+			_, _ = io.WriteString(w, `{"kind":"Status","message":"the object has been modified","reason":"Conflict"}`)
+		},
 		"empty": func(w http.ResponseWriter, status int, _ []byte) {
 			w.WriteHeader(status)
 			_, _ = io.WriteString(w, "{}")
@@ -110,20 +123,39 @@ func answers() map[string]func(http.ResponseWriter, int, []byte) {
 	}
 }
 
+// someAnswers are all of them with HOURKEY_TEST_ALL=1, and else a third, another one for each step.
+func someAnswers(step string) map[string]func(http.ResponseWriter, int, []byte) {
+	all := answers()
+	if os.Getenv("HOURKEY_TEST_ALL") == "1" {
+		return all
+	}
+	for at, name := range slices.Sorted(maps.Keys(all)) {
+		if (at+len(step))%3 != 0 && !strings.HasPrefix(name, "a proxy") {
+			delete(all, name)
+		}
+	}
+	return all
+}
+
 // Whatever becomes of an answer at any step of issuing: a clear error without a secret, and nothing of the lease is left after it is ended.
 func TestHalfAnAnswerAtEveryStepOfIssuing(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	b := s.between(t)
 	issuer := b.issuer(t, s)
 	d := describe(t, issuer, wish(t, "configmaps/*:read"))
 	count := 0
 	for step, ending := range map[string]string{"role": "/roles", "binding": "/rolebindings", "account": "/serviceaccounts", "token": "/token", "proof": "/selfsubjectaccessreviews"} {
-		for what, answer := range answers() {
+		for what, answer := range someAnswers(step) {
 			count++
 			name := fmt.Sprintf("hk-half-%d", count)
 			b.breaks.Store(&breakage{http.MethodPost, ending, answer})
 			before := b.broken.Load()
-			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+			patience := 10 * time.Second
+			if step == "proof" && what == "empty" {
+				patience = time.Second // it is asked again until the time is over
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			credential, _, err := issuer.Issue(ctx, orderFor(d, name))
 			cancel()
 			b.breaks.Store(nil)
@@ -154,6 +186,9 @@ func (s *site) unavailable(t *testing.T, what string, err error) {
 	if broker.CodeOf(err) != broker.CodeUnavailable || !strings.Contains(err.Error(), "staging/shop") {
 		t.Errorf("%s: %v (%s); want it unavailable, and said of which target", what, err, broker.CodeOf(err))
 	}
+	if next(err) == "" {
+		t.Errorf("%s: %v: it does not say what to do next", what, err)
+	}
 	for _, secret := range []string{s.token, s.Token(), "eyJ", base64.RawURLEncoding.EncodeToString([]byte(s.token))} {
 		if strings.Contains(fmt.Sprintf("%v %+v %#v", err, err, err), secret) {
 			t.Errorf("%s: a secret stands in the error", what)
@@ -163,6 +198,7 @@ func (s *site) unavailable(t *testing.T, what string, err error) {
 
 // The same at the end: it is not called ended before the server says so, and what is tried again succeeds.
 func TestHalfAnAnswerAtEveryStepOfEnding(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	b := s.between(t)
 	issuer, healthy := b.issuer(t, s), s.issuer(t)
@@ -173,9 +209,9 @@ func TestHalfAnAnswerAtEveryStepOfEnding(t *testing.T) {
 		"the account": {method: http.MethodDelete, ending: "serviceaccounts/NAME"}, "the role": {method: http.MethodDelete, ending: "roles/NAME"},
 		"verifying": {method: http.MethodGet, ending: "serviceaccounts/NAME"}, "asking": {method: http.MethodPost, ending: "/localsubjectaccessreviews"},
 	} {
-		for what, answer := range answers() {
-			if what == "empty" || what == "cut short" && breaks.method == http.MethodDelete {
-				continue // nothing of the answer to a delete is needed, and an object without anything in it is one that is still there
+		for what, answer := range someAnswers(step) {
+			if (what == "empty" || what == "cut short") && (breaks.method == http.MethodDelete || step == "verifying") {
+				continue // nothing of the answer to a delete is needed, and any object is one that is still there
 			}
 			count++
 			name := fmt.Sprintf("hk-ending-%d", count)
@@ -187,7 +223,7 @@ func TestHalfAnAnswerAtEveryStepOfEnding(t *testing.T) {
 			before := b.broken.Load()
 			err = issuer.Revoke(t.Context(), name, nil)
 			b.breaks.Store(nil)
-			if b.broken.Load() == before || err == nil && step != "verifying" {
+			if b.broken.Load() == before || err == nil {
 				t.Errorf("%s, %s: %v (%d answers broken)", step, what, err, b.broken.Load()-before)
 			}
 			s.unavailable(t, step+", "+what, err)
@@ -201,54 +237,65 @@ func TestHalfAnAnswerAtEveryStepOfEnding(t *testing.T) {
 	}
 }
 
-// A cluster that hangs, at every call: an error when the caller's time is over, and the end is made good later.
+// A cluster that hangs, and one whose store does, at every call: an error when the caller's time is over, and the end is made good
+// later. It is not parallel: it hangs the server of all tests.
 func TestAClusterThatHangs(t *testing.T) {
-	s := newSiteOn(t, kubetest.Start(t))
+	s := newSite(t)
+	s.hangs(t, "the server", s.Pause)
+	if os.Getenv("HOURKEY_TEST_ALL") == "1" {
+		s.hangs(t, "its store", s.PauseStore)
+	}
+	gone := s.config()
+	gone.Settings.Server = "https://127.0.0.1:1"
+	s.unavailable(t, "a cluster that is gone", open(t, gone).Revoke(t.Context(), "hk-hangs-1", nil))
+}
+
+func (s *site) hangs(t *testing.T, what string, pause func() (func(), error)) {
+	t.Helper()
 	issuer := s.issuer(t)
 	d := describe(t, issuer, wish(t, "configmaps/*:read"))
 	c, _, err := issuer.Issue(t.Context(), orderFor(d, "hk-hangs-1"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	resume, err := s.Pause()
+	resume, err := pause()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, call := range map[string]func(context.Context) error{
-		"Describe": func(ctx context.Context) error {
-			_, err := issuer.Describe(ctx, wish(t, "configmaps/*:read"))
-			return err
-		},
-		"Issue":    func(ctx context.Context) error { _, _, err := issuer.Issue(ctx, orderFor(d, "hk-hangs-2")); return err },
-		"Revoke":   func(ctx context.Context) error { return issuer.Revoke(ctx, "hk-hangs-1", nil) },
-		"List":     func(ctx context.Context) error { _, err := issuer.List(ctx, "hk-"); return err },
-		"Check":    func(ctx context.Context) error { _, err := issuer.Check(ctx); return err },
-		"Identify": func(ctx context.Context) error { _, err := issuer.Identify(ctx); return err },
+		"Issue":  func(ctx context.Context) error { _, _, err := issuer.Issue(ctx, orderFor(d, "hk-hangs-2")); return err },
+		"Revoke": func(ctx context.Context) error { return issuer.Revoke(ctx, "hk-hangs-1", nil) },
+		"List":   func(ctx context.Context) error { _, err := issuer.List(ctx, "hk-"); return err },
+		"Check":  func(ctx context.Context) error { _, err := issuer.Check(ctx); return err },
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		began := time.Now()
 		err := call(ctx)
 		cancel()
-		if err == nil || time.Since(began) > 3*time.Second {
-			t.Errorf("%s: %v after %s", name, err, time.Since(began))
+		if (err == nil && what == "the server") || time.Since(began) > 3*time.Second {
+			t.Errorf("%s hangs, %s: %v after %s", what, name, err, time.Since(began))
 		}
 		s.unavailable(t, name, err)
 	}
 	resume()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	for ctx.Err() == nil && issuer.Revoke(ctx, "hk-hangs-1", nil) != nil {
+	for ctx.Err() == nil && (issuer.Revoke(ctx, "hk-hangs-1", nil) != nil || issuer.Revoke(ctx, "hk-hangs-2", nil) != nil) {
 		time.Sleep(100 * time.Millisecond)
 	}
 	if err := s.try(t.Context(), c, http.MethodGet, "configmaps", nil); !isRefused(err) {
-		t.Errorf("the token, after the cluster came back: %v; want it refused", err)
+		t.Errorf("%s hung: the token, after it came back: %v; want it refused", what, err)
 	}
-	s.Stop()
-	s.unavailable(t, "a cluster that is gone", issuer.Revoke(t.Context(), "hk-hangs-1", nil))
+	for _, name := range []string{"hk-hangs-1", "hk-hangs-2"} {
+		if left := s.left(t, name); len(left) > 0 {
+			t.Errorf("%s hung: %v is left of %s", what, left, name)
+		}
+	}
 }
 
 // A server that sends the broker elsewhere does not get its token there.
 func TestARedirectDoesNotTakeTheTokenAlong(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	var elsewhere atomic.Int32
 	other := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) }))
@@ -267,6 +314,7 @@ func TestARedirectDoesNotTakeTheTokenAlong(t *testing.T) {
 
 // A server with another certificate than that of the configuration is not the cluster.
 func TestAnotherCertificateIsRefused(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	b := s.between(t)
 	config := s.config()
@@ -280,6 +328,7 @@ func TestAnotherCertificateIsRefused(t *testing.T) {
 
 // A token in a file is exchanged for a newer one now and then; the broker goes on.
 func TestATokenThatWasExchangedIsReadAgain(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	var reads atomic.Int32
 	config := s.config()
@@ -302,6 +351,7 @@ func TestATokenThatWasExchangedIsReadAgain(t *testing.T) {
 
 // The server's token may live no longer than was decided, whatever the server thinks.
 func TestATokenThatLivesLongerIsNotHandedOut(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	b := s.between(t)
 	issuer := b.issuer(t, s)
@@ -338,6 +388,7 @@ func says(text string, status int) func(http.ResponseWriter, int, []byte) {
 
 // Other authorizers than RBAC make the server's list of rights incomplete; then each is asked about.
 func TestAnIncompleteListOfRightsIsAskedAboutOneByOne(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	b := s.between(t)
 	b.breaks.Store(&breakage{http.MethodPost, "/selfsubjectrulesreviews", says(`{"status":{"incomplete":true}}`, http.StatusCreated)})
@@ -347,6 +398,7 @@ func TestAnIncompleteListOfRightsIsAskedAboutOneByOne(t *testing.T) {
 
 // A cluster may let no account ask about itself: then the broker asks about the lease, and cannot tell what it may do itself.
 func TestAClusterThatAnswersNobodyAboutThemselves(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	b := s.between(t)
 	issuer := b.issuer(t, s)
@@ -362,6 +414,7 @@ func TestAClusterThatAnswersNobodyAboutThemselves(t *testing.T) {
 
 // A token that never works is not handed out: the server is given some seconds, and then the lease is one that failed.
 func TestATokenThatDoesNotWorkIsNotHandedOut(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	b := s.between(t)
 	issuer := b.issuer(t, s)

@@ -2,10 +2,14 @@ package kubernetes_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"net/http"
 	"os"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,7 +25,7 @@ import (
 var (
 	stopShared = func() {}
 	shared     = sync.OnceValues(func() (*kubetest.Server, error) {
-		server, err := kubetest.New("--runtime-config=api/all=true") // every kind that there is
+		server, err := kubetest.New("--runtime-config=api/all=true", "--feature-gates=PodCertificateRequest=true") // every kind that there is
 		if err == nil {
 			stopShared = server.Stop
 		}
@@ -29,9 +33,43 @@ var (
 	})
 )
 
+// bare starts a second server, without the admission that walls are made of: a cluster of its own.
+var (
+	stopBare = func() {}
+	bare     = sync.OnceValues(func() (*kubetest.Server, error) {
+		server, err := kubetest.New("--disable-admission-plugins=ValidatingAdmissionPolicy,PodSecurity")
+		if err == nil {
+			stopBare = server.Stop
+		}
+		return server, err
+	})
+)
+
+func bareServer(tb testing.TB) *kubetest.Server {
+	tb.Helper()
+	return orSkip(tb, bare)
+}
+
+func orSkip(tb testing.TB, start func() (*kubetest.Server, error)) *kubetest.Server {
+	tb.Helper()
+	server, err := start()
+	if errors.Is(err, kubetest.ErrAbsent) && os.Getenv("HOURKEY_TEST_ALL") != "1" {
+		tb.Skip(err)
+	}
+	if err != nil {
+		tb.Fatalf("starting kube-apiserver: %v", err)
+	}
+	return server
+}
+
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if flag.Lookup("test.parallel").Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) { // nobody asked for another number
+		_ = flag.Set("test.parallel", "6") // most of the time they wait for the server, or for time to pass
+	}
 	code := m.Run()
 	stopShared()
+	stopBare()
 	os.Exit(code)
 }
 
@@ -80,6 +118,9 @@ spec: {replicas: 2, selector: {matchLabels: {app: db}}, template: {metadata: {la
 
 var serial atomic.Int32
 
+// prepared maps a server to the once by which it gets what all its sites share.
+var prepared sync.Map
+
 // namespace is one with the restricted Pod Security level, and what is in it.
 func namespace(name string, labels ...string) string {
 	if labels == nil {
@@ -91,14 +132,7 @@ func namespace(name string, labels ...string) string {
 // newSite makes one on the server that all tests share.
 func newSite(tb testing.TB) *site {
 	tb.Helper()
-	server, err := shared()
-	if errors.Is(err, kubetest.ErrAbsent) && os.Getenv("HOURKEY_TEST_ALL") != "1" {
-		tb.Skip(err)
-	}
-	if err != nil {
-		tb.Fatalf("starting kube-apiserver: %v", err)
-	}
-	return newSiteOn(tb, server)
+	return newSiteOn(tb, orSkip(tb, shared))
 }
 
 // newSiteOn makes one on a server of the test's own. changes are put into the YAML of the broker's account: old, new, old, new…
@@ -117,8 +151,11 @@ func makeSite(tb testing.TB, server *kubetest.Server, changes ...string) *site {
 		ref: broker.TargetRef{Environment: "staging", Target: "shop"},
 	}
 	server.Apply(tb, namespace(s.staging))
-	server.Apply(tb, namespace(s.production))
-	server.Apply(tb, kubernetes.PolicyYAML())
+	once, _ := prepared.LoadOrStore(server, &sync.Once{})
+	once.(*sync.Once).Do(func() { //nolint:forcetypeassert // as stored
+		server.Apply(tb, namespace(s.production))
+		server.Apply(tb, kubernetes.PolicyYAML())
+	})
 	server.Apply(tb, strings.NewReplacer(changes...).Replace(kubernetes.AdminYAML(s.staging)))
 	s.token = s.tokenOf(tb, "hourkey", s.staging)
 	return s
@@ -223,8 +260,14 @@ func orderFor(description broker.Description, name string) broker.Order {
 // lease issues what the scopes say and ends it with the test.
 func lease(tb testing.TB, issuer *kubernetes.Issuer, texts ...string) broker.Credential {
 	tb.Helper()
+	return leaseBy(tb, issuer, describe(tb, issuer, wish(tb, texts...)))
+}
+
+// leaseBy issues what a description says and ends it with the test.
+func leaseBy(tb testing.TB, issuer *kubernetes.Issuer, d broker.Description) broker.Credential {
+	tb.Helper()
 	name := fmt.Sprintf("hk-test-%d", serial.Add(1))
-	credential, _, err := issuer.Issue(tb.Context(), orderFor(describe(tb, issuer, wish(tb, texts...)), name))
+	credential, _, err := issuer.Issue(tb.Context(), orderFor(d, name))
 	tb.Cleanup(func() {
 		if err := issuer.Revoke(context.Background(), name, nil); err != nil {
 			tb.Errorf("Revoke: %v", err)
@@ -248,7 +291,7 @@ func (s *site) path(path string) string {
 	if strings.HasPrefix(path, "/") {
 		return path
 	}
-	for _, group := range []string{"apps/v1", "batch/v1", "autoscaling/v2", "networking.k8s.io/v1", "rbac.authorization.k8s.io/v1", "policy/v1", "events.k8s.io/v1"} {
+	for _, group := range []string{"apps/v1", "batch/v1", "autoscaling/v2", "networking.k8s.io/v1", "rbac.authorization.k8s.io/v1", "policy/v1", "events.k8s.io/v1", "example.com/v1"} {
 		if rest, found := strings.CutPrefix(path, group+"/"); found {
 			return "/apis/" + group + "/namespaces/" + s.staging + "/" + rest
 		}
@@ -275,4 +318,21 @@ func isRefused(err error) bool {
 		return strings.Contains(r.Message, "ValidatingAdmissionPolicy 'hourkey-leases'") && !strings.Contains(r.Message, "resulted in error")
 	}
 	return false
+}
+
+// text is an object as the server has it, without what only the server writes there.
+func (s *site) text(t *testing.T, path string) string {
+	t.Helper()
+	var object map[string]any
+	if err := s.Do(t.Context(), s.Token(), http.MethodGet, s.path(path), nil, &object); err != nil {
+		t.Fatal(err)
+	}
+	if metadata, is := object["metadata"].(map[string]any); is {
+		delete(metadata, "managedFields")
+	}
+	raw, err := json.Marshal(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
 }

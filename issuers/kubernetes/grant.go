@@ -210,7 +210,7 @@ func merge(grants []grant) []grant {
 func (i *Issuer) scopes(grants []grant) []broker.Scope {
 	scopes := make([]broker.Scope, len(grants))
 	for at, g := range grants {
-		scopes[at] = broker.Scope{Target: i.config.Ref.Target, Resource: broker.Resource(g.kind.name + "/" + string(g.name)), Actions: g.actions}
+		scopes[at] = broker.Scope{Target: i.config.Ref.Target, Resource: g.resourceName(), Actions: g.actions}
 	}
 	return broker.Normalize(scopes)
 }

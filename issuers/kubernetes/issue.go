@@ -146,7 +146,7 @@ func (m making) checkToken(token broker.Secret, seconds int64) error {
 		return errors.New("the server's token is for another account")
 	}
 	if claims.Issued <= 0 || claims.Expires <= claims.Issued || claims.Expires-claims.Issued > seconds {
-		return broker.Errorf(broker.CodeUnavailable, "%s: the server made a token that lives longer than was decided: it is ended", m.config.Ref)
+		return broker.Errorf(broker.CodeUnavailable, "%s: the server made a token that lives longer than was decided: it is ended", m.config.Ref).WithNext("ask the operator why the API server does not keep to expirationSeconds")
 	}
 	return nil
 }

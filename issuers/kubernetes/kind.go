@@ -132,6 +132,23 @@ func (k kind) ruleResource() string {
 	return k.resource + "/" + k.sub
 }
 
+// kindName is the name in the table of what RBAC calls a resource of a group: deployments/scale of apps.
+func kindName(group, resource string) string {
+	resource, sub, found := strings.Cut(resource, "/")
+	if group != "" {
+		resource += "." + group
+	}
+	if found {
+		resource += "+" + sub
+	}
+	return resource
+}
+
+// resourceName is what a scope calls it.
+func (t thing) resourceName() broker.Resource {
+	return broker.Resource(t.kind.name + "/" + string(t.name))
+}
+
 // parent is the kind without its subresource: what exists, or does not.
 func (k kind) parent() string {
 	if k.group == "" {

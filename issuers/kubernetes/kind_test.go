@@ -61,6 +61,7 @@ func (s *site) discover(t *testing.T) map[string][]served {
 
 // Every resource of a real server has its line: a new release of Kubernetes brings nothing in unseen.
 func TestEveryBuiltInResourceHasALine(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	rows, err := kubernetes.Rows()
 	if err != nil {
@@ -93,6 +94,7 @@ func TestEveryBuiltInResourceHasALine(t *testing.T) {
 }
 
 func TestAWrongLineOfTheTableIsRefused(t *testing.T) {
+	t.Parallel()
 	for _, line := range []string{
 		"configmaps", "configmaps yes", "configmaps yes yes yes", "configmaps yes maybe yes -", "configmaps yes yes yes -\nconfigmaps yes yes yes -",
 		"nodes cluster\nnodes cluster", "configmaps admin+yes+ no yes -",

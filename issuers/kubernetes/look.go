@@ -89,6 +89,9 @@ func (i *Issuer) lookIn(ctx context.Context, g grant, path string) (f finding, s
 	case g.all():
 		var p page[object]
 		err = i.client.do(ctx, call{method: http.MethodGet, path: path, query: url.Values{"limit": {"1"}}, only: true}, &p)
+		if err == nil && !strings.HasSuffix(p.Kind, "List") {
+			err = errOtherKind
+		}
 		f.count = len(p.Items) + p.Metadata.Remaining
 	case g.name.IsPrefix():
 		err = list(ctx, i.client, call{path: path, only: true}, func(o object) {
@@ -100,7 +103,7 @@ func (i *Issuer) lookIn(ctx context.Context, g grant, path string) (f finding, s
 	default:
 		err = i.client.do(ctx, call{method: http.MethodGet, path: path + "/" + string(g.name), only: true}, nil)
 		f.there = err == nil
-		if r, answered := asRefusal(err); answered && r.Status == http.StatusNotFound && r.Reason == "NotFound" {
+		if isGone(err) {
 			return f, true, nil
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -71,7 +72,7 @@ func (i *Issuer) policyProblem(ctx context.Context, name, probe string) (string,
 		}
 		err := i.client.get(ctx, admissionPath+resource+name, &got)
 		switch {
-		case isStatus(err, http.StatusNotFound):
+		case isStatus(err, http.StatusNotFound): // also of a release that has no such thing
 			return "is not there", nil
 		case err != nil:
 			return "", err
@@ -82,6 +83,12 @@ func (i *Issuer) policyProblem(ctx context.Context, name, probe string) (string,
 	return i.policyForce(ctx, name, probe)
 }
 
+// A policy that was applied a moment ago is not in force yet; else the server leaves it out.
+const (
+	notInForce = "is there and not in force"
+	mendForce  = "# was it applied just now? The server takes some seconds: ask again. Else let the API server run the admission plugin ValidatingAdmissionPolicy"
+)
+
 // policyForce makes, as a dry run, the account that the policy refuses. Nothing comes of it either way.
 func (i *Issuer) policyForce(ctx context.Context, name, probe string) (string, error) {
 	err := i.client.do(ctx, call{
@@ -91,14 +98,37 @@ func (i *Issuer) policyForce(ctx context.Context, name, probe string) (string, e
 	r, answered := asRefusal(err)
 	switch {
 	case err == nil:
-		return "is there and not in force", nil
+		return notInForce, nil
 	case answered && strings.Contains(r.Message, "ValidatingAdmissionPolicy '"+name+"'"):
 		return "", nil
 	case answered && strings.Contains(r.Message, "ValidatingAdmissionPolicy '"): // the other one was quicker
-		return "is there and not in force", nil
+		return notInForce, nil
 	}
 	if isStatus(err, http.StatusForbidden) { // it may not make accounts, which is told by itself
 		return "cannot be tried", nil
+	}
+	return "", err
+}
+
+// levelProblem says why the namespace's label of the restricted Pod Security level would be worth nothing: a server can leave the level
+// out, or make an exception of a namespace, and nobody sees it in either. So it is tried, as a dry run, with a pod that this level
+// alone refuses.
+func (i *Issuer) levelProblem(ctx context.Context) (string, error) {
+	err := i.client.do(ctx, call{
+		method: http.MethodPost, path: "/api/v1/namespaces/" + i.config.Settings.Namespace + "/pods", query: url.Values{"dryRun": {"All"}},
+		body: map[string]any{
+			"apiVersion": "v1", "kind": "Pod", "metadata": metadata{Name: leasesProbe},
+			"spec": map[string]any{"containers": []any{map[string]any{"name": "probe", "image": "probe"}}},
+		},
+	}, nil)
+	r, answered := asRefusal(err)
+	switch {
+	case err == nil:
+		return "the server lets pods pass that the level refuses", nil
+	case answered && r.Status == http.StatusForbidden && strings.Contains(r.Message, `violates PodSecurity "restricted`):
+		return "", nil
+	case answered && r.Status >= 400 && r.Status < 500 && r.Status != http.StatusUnauthorized && r.Status != http.StatusTooManyRequests:
+		return fmt.Sprintf("the broker cannot try it by making a pod as a dry run: %.200q", r.Message), nil
 	}
 	return "", err
 }
@@ -108,9 +138,13 @@ func (a *audit) policyFindings() []broker.Finding {
 	if a.policy == "" {
 		return nil
 	}
+	mend := "# apply hourkey's admission policies: hourkeyd check --live prints them, docs/providers/kubernetes.md has them"
+	if a.policy == notInForce {
+		mend = mendForce
+	}
 	return []broker.Finding{{
 		Refuses: true, Object: objectPolicy,
 		Problem: "the admission policy " + leasesPolicy + " " + a.policy + ": whoever may write could delete by owners, finalizers and scaling to zero, and choose whose identity a pod has",
-		Mend:    "# apply hourkey's admission policies: hourkeyd check --live prints them, docs/providers/kubernetes.md has them",
+		Mend:    mend,
 	}}
 }

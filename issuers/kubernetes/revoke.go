@@ -16,9 +16,21 @@ func (i *Issuer) Revoke(ctx context.Context, name string, _ broker.Handle) error
 	if !isLeaseName(name) {
 		return i.badName(name)
 	}
+	doing, err := i.end(ctx, name)
+	if isStatus(err, http.StatusForbidden) && i.namespaceIsGone(ctx) {
+		return nil // and with it every account of it, and the broker's own Role
+	}
+	if err != nil {
+		return i.fault(doing, err)
+	}
+	return nil
+}
+
+// end says what it was doing when it failed.
+func (i *Issuer) end(ctx context.Context, name string) (doing string, err error) {
 	could, err := i.rightsOf(ctx, name)
 	if err != nil {
-		return i.fault("reading a Role", err)
+		return "reading a Role", err
 	}
 	for _, step := range []struct{ point, doing, path string }{
 		{pointRevokeBinding, "deleting a RoleBinding", i.bindings()},
@@ -26,21 +38,26 @@ func (i *Issuer) Revoke(ctx context.Context, name string, _ broker.Handle) error
 		{pointRevokeRole, "deleting a Role", i.roles()}, // last: it says what to ask about, should this be done again
 	} {
 		if err := i.at(step.point, func() error { return i.remove(ctx, step.path+"/"+name) }); err != nil {
-			return i.fault(step.doing, err)
+			return step.doing, err
 		}
 	}
-	if err := i.at(pointRevokeVerify, func() error { return i.verify(ctx, name, could) }); err != nil {
-		return i.fault("verifying the end", err)
-	}
-	return nil
+	return "verifying the end", i.at(pointRevokeVerify, func() error { return i.verify(ctx, name, could) })
+}
+
+func (i *Issuer) namespaceIsGone(ctx context.Context) bool {
+	_, err := i.namespaceOf(ctx, i.config.Settings.Namespace)
+	return isGone(err)
 }
 
 // rightsOf gives the rules of a lease's Role, none if there is no Role.
 func (i *Issuer) rightsOf(ctx context.Context, name string) ([]policyRule, error) {
 	var r role
 	err := i.client.get(ctx, i.roles()+"/"+name, &r)
-	if isStatus(err, http.StatusNotFound) {
+	if isGone(err) {
 		return nil, nil
+	}
+	if err == nil && r.Kind != "Role" {
+		return nil, errOtherKind
 	}
 	return r.Rules, err
 }
@@ -48,7 +65,7 @@ func (i *Issuer) rightsOf(ctx context.Context, name string) ([]policyRule, error
 // remove deletes one object, without waiting for anything that could keep it.
 func (i *Issuer) remove(ctx context.Context, path string) error {
 	err := i.client.do(ctx, call{method: http.MethodDelete, path: path}, nil)
-	if isStatus(err, http.StatusNotFound) {
+	if isGone(err) {
 		return nil
 	}
 	return err
@@ -72,20 +89,25 @@ func (i *Issuer) gone(ctx context.Context, path string) error {
 	switch {
 	case err == nil:
 		return errors.New(path + " is still there: a finalizer keeps it")
-	case isStatus(err, http.StatusNotFound):
+	case isGone(err):
 		return nil
 	}
 	return err
 }
 
 // powerless waits until the server's own view of rights, which is a moment late, has no right of the account any more. They all came by one
-// binding, so one of them stands for all.
+// binding, so one of them stands for all. What an account has that nobody gave anything, by a binding that is accepted, no lease
+// can lose.
 func (i *Issuer) powerless(ctx context.Context, name string, could []policyRule) error {
 	if len(could) == 0 || len(could[0].Verbs) == 0 || len(could[0].APIGroups) == 0 || len(could[0].Resources) == 0 {
 		return nil
 	}
+	n := firstNeed(could[0])
 	return i.until(ctx, "the account still has rights", func() (bool, error) {
-		may, err := i.mayAccount(ctx, name, firstNeed(could[0]))
+		may, err := i.mayAccount(ctx, name, n)
+		if err == nil && may {
+			return i.mayAccount(ctx, nobody, n)
+		}
 		return !may, err
 	})
 }

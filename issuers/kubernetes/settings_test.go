@@ -55,6 +55,7 @@ func opens(settings kubernetes.Settings, secrets map[string]string) error {
 }
 
 func TestSettingsThatAreWrongAreRefusedByField(t *testing.T) {
+	t.Parallel()
 	certificate, _ := newCertificate(t)
 	secrets := map[string]string{"file:token": secretToken + "\n", "file:ca": certificate, "file:bad": "not\x00a token", "file:two": "two lines\nof it", "file:empty": " \n"}
 	good := kubernetes.Settings{Server: "https://10.0.0.1:6443", CA: "file:ca", Token: "file:token", Namespace: "shop-staging"}
@@ -119,6 +120,7 @@ users:
 `
 
 func TestAKubeconfigIsReadStrictly(t *testing.T) {
+	t.Parallel()
 	certificate, key := newCertificate(t)
 	encoded := base64.StdEncoding.EncodeToString
 	good := strings.ReplaceAll(kubeconfigText, "CA}", encoded([]byte(certificate))+"}")
@@ -160,6 +162,7 @@ func TestAKubeconfigIsReadStrictly(t *testing.T) {
 
 // The broker may use a kubeconfig as well as a server, a CA and a token: on the real server.
 func TestAKubeconfigLeadsToTheCluster(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	text := strings.NewReplacer("https://10.0.0.1:6443", s.URL, "CA}", base64.StdEncoding.EncodeToString(s.CA)+"}", secretToken, s.token).Replace(kubeconfigText)
 	config := s.config()

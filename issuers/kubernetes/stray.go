@@ -16,7 +16,8 @@ type stray struct {
 	binding   roleBinding
 	cluster   bool
 	namespace string
-	to        string // "group system:authenticated"
+	to        string         // "group system:authenticated"
+	gives     broker.Actions // none: it is harmless
 }
 
 func (s stray) object() string {
@@ -42,21 +43,22 @@ func (i *Issuer) findStrays(ctx context.Context) (strays, fallback []stray, err 
 	if err := list(ctx, i.client, call{path: rbacPath + "/rolebindings"}, gather(false)); err != nil {
 		return nil, nil, err
 	}
-	harmless := map[roleRef]bool{}
+	known := map[roleRef]broker.Actions{}
 	for _, s := range all {
 		group, account := i.reaches(s.binding)
 		if group == "" && !account {
 			continue
 		}
-		known, seen := harmless[s.binding.RoleRef]
+		gives, seen := known[s.binding.RoleRef]
 		if !seen || s.binding.RoleRef.Kind == "Role" { // a Role of the same name is another in another namespace
-			if known, err = i.isHarmless(ctx, s); err != nil {
+			if gives, err = i.giftOf(ctx, s); err != nil {
 				return nil, nil, err
 			}
-			harmless[s.binding.RoleRef] = known
+			known[s.binding.RoleRef] = gives
 		}
+		s.gives = gives
 		switch {
-		case known:
+		case gives == 0:
 		case group != "":
 			s.to = "group " + group
 			strays = append(strays, s)
@@ -87,19 +89,29 @@ func (i *Issuer) reaches(b roleBinding) (group string, account bool) {
 	return group, account
 }
 
-// isHarmless tells whether the role of a binding gives nothing but what a server gives everybody: to ask who one is and what one may
-// do, and how the API looks. A role that is gone gives nothing.
-func (i *Issuer) isHarmless(ctx context.Context, s stray) (bool, error) {
+// giftOf is what the role of a binding gives: nothing, if no more than what a server gives everybody: to ask who one is and what
+// one may do, and how the API looks. A role that is gone gives nothing. One that a controller fills in and has not filled yet
+// may give anything.
+func (i *Issuer) giftOf(ctx context.Context, s stray) (broker.Actions, error) {
 	path := rbacPath + "/clusterroles/" + url.PathEscape(s.binding.RoleRef.Name)
 	if s.binding.RoleRef.Kind == "Role" {
 		path = rbacPath + "/namespaces/" + s.namespace + "/roles/" + url.PathEscape(s.binding.RoleRef.Name)
 	}
 	var r role
 	err := i.client.get(ctx, path, &r)
-	if isStatus(err, 404) {
-		return true, nil
+	switch {
+	case isGone(err):
+		return 0, nil
+	case err != nil:
+		return 0, err
+	case r.Kind != s.binding.RoleRef.Kind:
+		return 0, errOtherKind
+	case r.Aggregates != nil && len(r.Rules) == 0:
+		return everything, nil
+	case r.Aggregates != nil:
+		return i.powerOf(r.Rules) | broker.Read, nil // it can grow
 	}
-	return err == nil && r.Aggregates == nil && !slices.ContainsFunc(r.Rules, func(rule policyRule) bool { return !harmlessRule(rule) }), err
+	return i.powerOf(r.Rules), nil
 }
 
 func harmlessRule(r policyRule) bool {

@@ -20,21 +20,36 @@ func isScaled(k kind) bool {
 }
 func isConfig(k kind) bool { return k.name == "configmaps" }
 
-// walls says what stops what, the weak and missing ones included.
-func (i *Issuer) walls(p place, grants []grant, exceptions []broker.Exception) []broker.WallFact {
-	weak := slices.ContainsFunc(exceptions, func(e broker.Exception) bool { return e.Object == objectPolicy })
-	facts := rbacWalls(exceptions)
+func (i *Issuer) isPlain(k kind) bool { return slices.Contains(i.config.Settings.Plain, k.name) }
+
+// holes are what was found open and is lived with: accepted by name, or shown with what it gives.
+type holes struct {
+	exceptions []broker.Exception
+	restricted bool           // no hole: the namespace enforces the restricted Pod Security level
+	policy     bool           // there is no admission policy
+	everybody  broker.Actions // what bindings give every account of the namespace
+	fallback   broker.Actions // what its account "default" may do
+	loose      []string       // what a new controller could take over and remove
+}
+
+// walls says what stops what, the weak and missing ones included, and what these give in spite of the scopes.
+func (i *Issuer) walls(grants []grant, h holes) []broker.WallFact {
+	facts := i.rbacWalls(h)
 	if !anyOf(grants, broker.Delete, everyKind) {
 		facts = append(facts, broker.WallFact{Stops: "delete and deletecollection", Wall: broker.WallNative, How: "they are not granted"})
 	}
 	if anyOf(grants, broker.Write, everyKind) {
-		facts = append(facts, writeWalls(grants, weak)...)
+		facts = append(facts, i.writeWalls(grants, h)...)
 	}
 	if anyOf(grants, broker.Write, runsPods) {
-		facts = append(facts, podWalls(p, weak)...)
+		facts = append(facts, i.podWalls(h)...)
 	}
 	if anyOf(grants, broker.Admin, isInPod) {
-		facts = append(facts, broker.WallFact{Stops: "what a running pod can do", Wall: broker.WallNone, How: "whoever is in a pod has its identity, its secrets and its network"})
+		inPods := slices.DeleteFunc(slices.Clone(grants), func(g grant) bool { return !g.actions.Has(broker.Admin) || !isInPod(g.kind) })
+		facts = append(facts, broker.WallFact{
+			Stops: "what a running pod can do", Wall: broker.WallNone, How: "whoever is in a pod has its identity, its secrets, its data and its network",
+			Gives: i.also(inPods, broker.Delete|broker.Admin),
+		})
 	}
 	if anyOf(grants, broker.Read, isSecret) {
 		facts = append(facts, broker.WallFact{Stops: "use of secrets after the end", Wall: broker.WallNone, How: "a secret that was read is known"})
@@ -43,36 +58,67 @@ func (i *Issuer) walls(p place, grants []grant, exceptions []broker.Exception) [
 }
 
 // rbacWalls are what RBAC holds, as far as no accepted binding gives every account of the namespace more.
-func rbacWalls(exceptions []broker.Exception) []broker.WallFact {
+func (i *Issuer) rbacWalls(h holes) []broker.WallFact {
 	facts := []broker.WallFact{
 		{Stops: "another namespace, and what belongs to the whole cluster", Wall: broker.WallNative, How: "a Role and a RoleBinding hold in their namespace alone, and no other binding reaches the account"},
 		{Stops: "kinds and verbs that are not listed", Wall: broker.WallNative, How: "RBAC refuses what no rule names: among it exec, proxy, impersonate, escalate, bind and tokens of accounts"},
 	}
-	for _, e := range exceptions {
-		if !strings.Contains(e.Object, "binding ") {
-			continue
+	var open []string
+	for _, e := range h.exceptions {
+		if strings.Contains(e.Object, "binding ") {
+			open = append(open, e.Object)
 		}
+	}
+	if len(open) > 0 {
 		for at := range facts {
-			facts[at].Wall, facts[at].How = broker.WallWeak, "every account of the namespace also has what "+e.Object+" gives, which is accepted"
+			facts[at].Wall, facts[at].How = broker.WallWeak, "every account of the namespace also has what "+strings.Join(open, " and ")+" gives, which is accepted"
 		}
+		facts[1].Gives = i.loosened(h.everybody)
 	}
 	return facts
 }
 
-func writeWalls(grants []grant, weak bool) []broker.WallFact {
-	facts := []broker.WallFact{{
-		Stops: "deleting by owner references and finalizers", Wall: broker.WallNative, How: "the admission policy " + leasesPolicy + " refuses them to who may not delete",
-	}}
-	if anyOf(grants, broker.Write, isScaled) {
-		facts = append(facts, broker.WallFact{Stops: "scaling to zero, or a StatefulSet down", Wall: broker.WallNative, How: "the admission policy refuses it to who may not delete; scaling a Deployment down to one is possible"})
+// policyWall is one thing that the admission policy stops, on the grants that it is about. Without the policy a lease can do it, which
+// gives more than the grant.
+type policyWall struct {
+	stops, how string
+	on         func(grant) bool
+	gives      broker.Actions
+}
+
+func (i *Issuer) policyWalls() []policyWall {
+	const refuses = "the admission policy refuses it to who may not delete"
+	kinds := func(fits func(kind) bool) func(grant) bool { return func(g grant) bool { return fits(g.kind) } }
+	return []policyWall{
+		{"deleting by owner references and finalizers", "the admission policy " + leasesPolicy + " refuses them to who may not delete", kinds(isObject), broker.Delete},
+		{"scaling to zero, or a StatefulSet down", refuses + "; scaling a Deployment down to one is possible", kinds(isScaled), broker.Delete},
+		{"removing keys of a ConfigMap", refuses, kinds(isConfig), broker.Delete},
+		{"changing what pods trust (" + trusted + ")", "the admission policy refuses it", isTrusted, broker.Admin},
+		{"removing fields of a custom resource", refuses + ", for its own fields and those of its spec; deeper ones can be overwritten", kinds(i.isPlain), broker.Delete},
+		{"ending pods by labels, deadlines, tolerations and the counting of a StatefulSet", refuses, kinds(runsPods), broker.Delete},
+		{"data of claims that a pod did not have", "the admission policy refuses to mount one to who may not delete claims, and to make one to who may not make claims", kinds(runsPods), broker.Delete | broker.Admin},
 	}
-	if anyOf(grants, broker.Write, isConfig) {
-		facts = append(facts, broker.WallFact{Stops: "removing keys of a ConfigMap", Wall: broker.WallNative, How: "the admission policy refuses it to who may not delete"})
-	}
-	if weak {
-		for at := range facts {
-			facts[at].Wall, facts[at].How = broker.WallWeak, "there is no admission policy, which is accepted: update and patch can do it"
+}
+
+// trusted is the ConfigMap in which the cluster tells pods its authority.
+const trusted = "kube-root-ca.crt"
+
+func isTrusted(g grant) bool { return isConfig(g.kind) && (g.all() || g.name == trusted) }
+
+// writeWalls are what holds a write to not deleting. Each that the admission policy stands for is weak without it, and gives the delete of
+// what may be written.
+func (i *Issuer) writeWalls(grants []grant, h holes) []broker.WallFact {
+	var facts []broker.WallFact
+	for _, one := range i.policyWalls() {
+		of := slices.DeleteFunc(slices.Clone(grants), func(g grant) bool { return !g.actions.Has(broker.Write) || !one.on(g) })
+		if len(of) == 0 {
+			continue
 		}
+		fact := broker.WallFact{Stops: one.stops, Wall: broker.WallNative, How: one.how}
+		if h.policy {
+			fact.Wall, fact.How, fact.Gives = broker.WallWeak, "there is no admission policy, which is accepted: update and patch can do it", i.also(of, one.gives)
+		}
+		facts = append(facts, fact)
 	}
 	facts = append(facts, broker.WallFact{Stops: "overwriting what is in an object", Wall: broker.WallNone, How: "update and patch can set every field to another value"})
 	if slices.ContainsFunc(grants, func(g grant) bool {
@@ -83,21 +129,29 @@ func writeWalls(grants []grant, weak bool) []broker.WallFact {
 	return append(facts, broker.WallFact{Stops: "what controllers and operators do about it", Wall: broker.WallNone, How: "they act on what is written with their own rights"})
 }
 
-func podWalls(p place, weak bool) []broker.WallFact {
-	facts := []broker.WallFact{
-		{Stops: "pods with the identity of another account", Wall: broker.WallNative, How: "the admission policy lets new pods have the account default alone, and others keep theirs"},
-		{Stops: "pods that take over their machine", Wall: broker.WallNative, How: "the namespace enforces the restricted Pod Security level"},
-		{Stops: "secrets of the namespace in a pod that a lease makes or changes", Wall: broker.WallNone, How: "a pod may mount every Secret and claim of its namespace"},
+func (i *Issuer) podWalls(h holes) []broker.WallFact {
+	identity := broker.WallFact{Stops: "pods with the identity of another account", Wall: broker.WallNative, How: "the admission policy lets new pods have the account default alone, and others keep theirs; a Secret that holds an account's token is a Secret as others are"}
+	switch {
+	case h.policy:
+		identity.Wall, identity.How, identity.Gives = broker.WallWeak, "a template may name every account of the namespace", i.loosened(broker.Admin|h.fallback)
+	case h.fallback != 0:
+		identity.Wall, identity.How, identity.Gives = broker.WallWeak, "a pod may run as the account default, which has rights, and that is accepted", i.loosened(h.fallback)
+	}
+	machine := broker.WallFact{Stops: "pods that take over their machine", Wall: broker.WallNative, How: "the namespace enforces the restricted Pod Security level"}
+	if !h.restricted {
+		machine.Wall, machine.How, machine.Gives = broker.WallNone, "the namespace does not enforce the restricted Pod Security level", i.loosened(broker.Delete|broker.Admin)
+	}
+	taking := broker.WallFact{Stops: "taking over, and removing, what no controller owns", Wall: broker.WallWeak, How: "a new controller takes over what its selector fits; there is nothing of the kind now"}
+	if len(h.loose) > 0 {
+		taking.How, taking.Gives = "a new controller takes over pods and ReplicaSets that its selector fits, and there are some", i.looseScopes(h.loose)
+	}
+	return []broker.WallFact{
+		identity, machine, taking,
+		{Stops: "the traffic of a Service, for pods with its labels", Wall: broker.WallNone, How: "a Service sends traffic to every pod that bears its labels"},
+		{Stops: "secrets of the namespace in a pod that a lease makes or changes", Wall: broker.WallNone, How: "a pod may mount every Secret of its namespace"},
 		{Stops: "what deployed code does after the end", Wall: broker.WallNone, How: "it runs on, with its account and its network, until somebody takes it away"},
 		{Stops: "deploying something that does not work", Wall: broker.WallNone, How: "a new template replaces the pods that ran"},
 	}
-	if weak {
-		facts[0].Wall, facts[0].How = broker.WallWeak, "a template may name every account of the namespace"
-	}
-	if !p.restricted() {
-		facts[1].Wall, facts[1].How = broker.WallNone, "the namespace does not enforce the restricted Pod Security level"
-	}
-	return facts
 }
 
 func (i *Issuer) endWalls() []broker.WallFact {
@@ -112,22 +166,28 @@ func (i *Issuer) endWalls() []broker.WallFact {
 }
 
 // weigh sorts the holes into what refuses what is asked and what the configuration accepts.
-func (i *Issuer) weigh(ctx context.Context, a *audit, grants []grant) (refusals []broker.Finding, exceptions []broker.Exception, err error) {
+func (i *Issuer) weigh(ctx context.Context, a *audit, grants []grant) (refusals []broker.Finding, h holes, err error) {
 	found, err := i.judge(ctx, a, grants)
 	if err != nil {
-		return nil, nil, err
+		return nil, h, err
 	}
 	for _, f := range found {
-		if exception, accepted := i.accepted(f.Object); accepted {
-			exceptions = append(exceptions, exception)
+		exception, accepted := i.accepted(f.Object)
+		if !accepted {
+			refusals = append(refusals, f)
 			continue
 		}
-		refusals = append(refusals, f)
+		h.exceptions = append(h.exceptions, exception)
+		h.policy = h.policy || f.Object == objectPolicy
+		if f.Object == objectDefault {
+			h.fallback = givenBy(a.fallback)
+		}
 	}
+	h.everybody = givenBy(a.strays) // each of them is accepted, or refuses
 	if exception, accepted := i.accepted(objectStreams); accepted && (anyOf(grants, broker.Read, everyKind) || anyOf(grants, broker.Admin, isStream)) {
-		exceptions = append(exceptions, exception)
+		h.exceptions = append(h.exceptions, exception)
 	}
-	return refusals, exceptions, nil
+	return refusals, h, nil
 }
 
 // judge gives the holes that what is asked would have.

@@ -8,6 +8,11 @@ type metadata struct {
 	UID         string            `json:"uid,omitempty"`
 	Labels      map[string]string `json:"labels,omitempty"`
 	Annotations map[string]string `json:"annotations,omitempty"`
+	Owners      []owner           `json:"ownerReferences,omitempty"` // only read
+}
+
+type owner struct {
+	Controller bool `json:"controller"`
 }
 
 // object is any object without what is in it.
@@ -19,6 +24,7 @@ type object struct {
 
 // page is one part of a list.
 type page[T any] struct {
+	Kind     string `json:"kind"`
 	Metadata struct {
 		Continue  string `json:"continue"`
 		Remaining int    `json:"remainingItemCount"`

@@ -32,11 +32,9 @@ func (s *Server) Client() *http.Client {
 	}
 }
 
-// Do makes one call over a connection of its own. Header are pairs of names and values.
+// Do makes one call over a connection that all calls share: who calls is said by the token. Header are pairs of names and values.
 func (s *Server) Do(ctx context.Context, token, method, path string, body, answer any, header ...string) error {
-	client := s.Client()
-	defer client.CloseIdleConnections()
-	return s.DoOver(ctx, client, token, method, path, body, answer, header...)
+	return s.DoOver(ctx, s.client, token, method, path, body, answer, header...)
 }
 
 // DoOver is Do with a client that may have a connection already.

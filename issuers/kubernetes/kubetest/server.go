@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -25,6 +26,7 @@ type Server struct {
 	Dir string // holds data, keys and logs
 
 	token  string // of a superuser, whom RBAC does not limit
+	client *http.Client
 	keys   *keys
 	etcd   *process
 	server *process
@@ -73,6 +75,9 @@ func (s *Server) Stop() {
 }
 
 func (s *Server) stop() {
+	if s.client != nil {
+		s.client.CloseIdleConnections()
+	}
 	s.server.stop()
 	s.etcd.stop()
 }
@@ -83,11 +88,15 @@ func (s *Server) Token() string { return s.token }
 // Pause stops the API server without ending it, as a machine that hangs; resume lets it go on.
 func (s *Server) Pause() (resume func(), err error) { return s.server.pause() }
 
+// PauseStore stops etcd in the same way: the API server lives, and can read and write nothing.
+func (s *Server) PauseStore() (resume func(), err error) { return s.etcd.pause() }
+
 func (s *Server) start(etcd, apiserver string, flags []string) (err error) {
 	if s.keys, err = newKeys(s.Dir); err != nil {
 		return err
 	}
 	s.CA, s.token = s.keys.authority, s.keys.token
+	s.client = s.Client()
 	store, err := s.startEtcd(etcd)
 	if err != nil {
 		return err
