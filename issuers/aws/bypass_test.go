@@ -282,7 +282,7 @@ func (s *site) oldest(t *testing.T, key string) types.ObjectVersion {
 	return out.Versions[len(out.Versions)-1]
 }
 
-const documentation = "../../docs/providers/aws.md"
+const documentation = "../../docs/issuers/aws.md"
 
 // holdDocumentation holds a part of the page, between two comments, to what a test found.
 func holdDocumentation(t *testing.T, mark, want string) {

@@ -21,7 +21,7 @@ import (
 // blocks gives the code blocks of the page of one language, in their order.
 func blocks(t *testing.T, language string) []string {
 	t.Helper()
-	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "providers", "aws.md"))
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "issuers", "aws.md"))
 	if err != nil {
 		t.Fatal(err)
 	}

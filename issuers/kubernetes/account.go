@@ -108,7 +108,7 @@ func (i *Issuer) tooMuch(a *audit) []broker.Finding {
 	var found []broker.Finding
 	add := func(object, problem string) {
 		if !slices.ContainsFunc(found, func(f broker.Finding) bool { return f.Object == object }) {
-			found = append(found, broker.Finding{Object: object, Problem: "the broker's account " + problem, Mend: "# make an account as docs/providers/kubernetes.md says, and give it no more than leases get"})
+			found = append(found, broker.Finding{Object: object, Problem: "the broker's account " + problem, Mend: "# make an account as docs/issuers/kubernetes.md says, and give it no more than leases get"})
 		}
 	}
 	for _, r := range a.own {
@@ -146,7 +146,7 @@ func (d danger) in(r policyRule) bool {
 	return !star && len(r.ResourceNames) == 0 && has(r.Verbs, d.verb) && has(r.APIGroups, d.group) && hasResource(r.Resources, d.resource)
 }
 
-// adminYAML makes the broker's account. It is the text that docs/providers/kubernetes.md has.
+// adminYAML makes the broker's account. It is the text that docs/issuers/kubernetes.md has.
 //
 //go:embed admin.yaml
 var adminYAML string

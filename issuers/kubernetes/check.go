@@ -98,7 +98,7 @@ func guardFinding(problem string) []broker.Finding {
 	if problem == "" {
 		return nil
 	}
-	mend := "# let the account be one of namespace hourkey, and apply hourkey's admission policies: docs/providers/kubernetes.md"
+	mend := "# let the account be one of namespace hourkey, and apply hourkey's admission policies: docs/issuers/kubernetes.md"
 	if problem == notInForce {
 		mend += "\n" + mendForce
 	}

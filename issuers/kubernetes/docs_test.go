@@ -18,7 +18,7 @@ import (
 	"github.com/hourkey/hourkey/issuers/kubernetes/kubetest"
 )
 
-const documentation = "../../docs/providers/kubernetes.md"
+const documentation = "../../docs/issuers/kubernetes.md"
 
 // part gives what stands between two marks of the documentation, which begin with indent.
 func part(t *testing.T, mark string) (before, text, after, indent string) {

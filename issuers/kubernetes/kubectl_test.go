@@ -14,7 +14,7 @@ import (
 	"github.com/hourkey/hourkey/issuers/kubernetes/kubetest"
 )
 
-// kubeconfig is what docs/providers/kubernetes.md writes of a credential's values.
+// kubeconfig is what docs/issuers/kubernetes.md writes of a credential's values.
 func kubeconfig(c broker.Credential) string {
 	value := func(name string) string { return c.Values[name].Reveal() }
 	return `apiVersion: v1

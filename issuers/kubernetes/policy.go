@@ -138,7 +138,7 @@ func (a *audit) policyFindings() []broker.Finding {
 	if a.policy == "" {
 		return nil
 	}
-	mend := "# apply hourkey's admission policies: hourkeyd check --live prints them, docs/providers/kubernetes.md has them"
+	mend := "# apply hourkey's admission policies: hourkeyd check --live prints them, docs/issuers/kubernetes.md has them"
 	if a.policy == notInForce {
 		mend = mendForce
 	}

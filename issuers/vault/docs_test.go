@@ -48,7 +48,7 @@ type page struct {
 
 func newPage(t *testing.T) *page {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "providers", "vault.md"))
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "issuers", "vault.md"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -242,7 +242,7 @@ func TestBypassesOfDatabase(t *testing.T) {
 	holdDocumentation(t, "outcomes of database", hold(t, description, credential, all, refusedBySQL, "PostgreSQL"))
 }
 
-var documentation = filepath.Join("..", "..", "docs", "providers", "vault.md")
+var documentation = filepath.Join("..", "..", "docs", "issuers", "vault.md")
 
 // holdDocumentation compares a part of the page with what it should be or, with -update, writes it.
 func holdDocumentation(t *testing.T, mark, want string) {

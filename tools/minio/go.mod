@@ -1,4 +1,4 @@
-// The MinIO that the tests of issuers/aws start, and its client, which runs the lines of docs/providers/aws.md. A module of its
+// The MinIO that the tests of issuers/aws start, and its client, which runs the lines of docs/issuers/aws.md. A module of its
 // own: their dependencies and their licence (AGPL-3.0) stay out of ours, and nothing of them is copied. Built once per version,
 // into a cache folder:
 //

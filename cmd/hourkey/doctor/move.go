@@ -67,7 +67,7 @@ var (
 	moveAWS = Move{
 		Target: "aws: {role: ROLE_ARN, region: REGION, access_key: file:secrets/aws-id, secret_key: file:secrets/aws-key, resources: [s3/BUCKET/*]}",
 		Steps: []string{
-			"AWS: make a role for each environment, and a user for the broker alone that may do nothing but assume it (docs/providers/aws.md has both to paste; for another server that speaks S3, `endpoint:` in the place of the role), and name the target above",
+			"AWS: make a role for each environment, and a user for the broker alone that may do nothing but assume it (docs/issuers/aws.md has both to paste; for another server that speaks S3, `endpoint:` in the place of the role), and name the target above",
 			"what people do themselves: logins that end by themselves (`aws sso login`, `aws login`), under a role that cannot delete",
 			"delete the key here; commands under `hourkey exec` get a session of minutes",
 			"deactivate, then delete the old key in IAM: it may have been read",
@@ -76,7 +76,7 @@ var (
 	moveKubernetes = Move{
 		Target: "kubernetes: {server: https://HOST:6443, ca: file:secrets/cluster-ca.pem, token: file:secrets/cluster-token, namespace: NAMESPACE}",
 		Steps: []string{
-			"make an account for the broker in the cluster (docs/providers/kubernetes.md has it to paste), and name the target above",
+			"make an account for the broker in the cluster (docs/issuers/kubernetes.md has it to paste), and name the target above",
 			"delete the user here (`kubectl config delete-user NAME`), or take the file away; kubectl under `hourkey exec` gets a kubeconfig of its own",
 			"revoke it: delete the token's Secret or the service account; a client certificate cannot be called back before its end, so take its roles away",
 		},
@@ -101,7 +101,7 @@ var (
 	moveVault = Move{
 		Target: "vault: {address: https://HOST:8200, login: {approle: {role_id: ROLE_ID, secret_id: file:secrets/vault-secret-id}}, engine: kv, mount: MOUNT, folders: [FOLDER], token_role: ROLE, offers: [{policies: [POLICY]}]}",
 		Steps: []string{
-			"make a login for the broker, and a policy for each thing that agents may have (docs/providers/vault.md has them to paste, also for databases and other engines), and name the target above",
+			"make a login for the broker, and a policy for each thing that agents may have (docs/issuers/vault.md has them to paste, also for databases and other engines), and name the target above",
 			"delete it here; commands under `hourkey exec` get a token, or a login, that dies with the lease",
 			"revoke it (`vault token revoke`; for an AppRole, destroy the secret id): it may have been read",
 		},

@@ -18,7 +18,7 @@ const (
 	dsnAtVault    = "vault:kv/data/hourkey/staging#dsn"
 )
 
-// vaultSite is a Vault that has what a broker wants of it, made as docs/providers/vault.md says, and a folder that names it.
+// vaultSite is a Vault that has what a broker wants of it, made as docs/issuers/vault.md says, and a folder that names it.
 type vaultSite struct {
 	*vaulttest.Server
 	dir string

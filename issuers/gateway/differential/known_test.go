@@ -35,7 +35,7 @@ func explained() []exception {
 		},
 		{
 			rules: "sight", what: "Service",
-			why: "names of services are the project's and are listed also where they have no part in the environment (docs/providers/railway.md, Answers)",
+			why: "names of services are the project's and are listed also where they have no part in the environment (docs/issuers/railway.md, Answers)",
 		},
 		{rules: "sight", what: "Volume", why: "as services"},
 	}

@@ -268,7 +268,7 @@ func (o *outcome) reaches(place string) bool {
 }
 
 // texts lists the strings and the keys in an answer, and the ids inside of them, each once; without the cursors
-// of pages, which are passed on as they are (docs/providers/railway.md, "Answers").
+// of pages, which are passed on as they are (docs/issuers/railway.md, "Answers").
 func texts(answer []byte) []string {
 	known := map[string]bool{}
 	var walk func(key string, v any)

@@ -154,5 +154,5 @@ func refuseRoot(lists ...[]string) error {
 
 func tooMighty(why string) error {
 	return broker.Errorf(broker.CodeWall, "the broker's login at Vault %s: with it everything could be done, and Hourkey does not hold such a token", why).
-		WithNext("write a policy of what is needed alone, attach it to an AppRole, and log in by that: `hourkeyd check --live` and docs/providers/vault.md have the lines")
+		WithNext("write a policy of what is needed alone, attach it to an AppRole, and log in by that: `hourkeyd check --live` and docs/issuers/vault.md have the lines")
 }

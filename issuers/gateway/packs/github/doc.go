@@ -1,5 +1,5 @@
 // Package github is what the gateway knows of GitHub: a row for each of the 1,223 operations of its REST
-// API, and how a repository, a pull request or a commit's name is looked up (docs/providers/github.md).
+// API, and how a repository, a pull request or a commit's name is looked up (docs/issuers/github.md).
 //
 // It owns: the pack, the settings of a target of this kind, the questions that are asked of GitHub. An
 // environment is a list of repositories, known by their numbers and not by their names.

@@ -52,7 +52,7 @@ func (*Pack) Name() string { return Kind }
 // Hosts are the names of the API: the published one, and the one it had before, which many tools still use.
 func (*Pack) Hosts() []string { return []string{"backboard.railway.com", "backboard.railway.app"} }
 
-// Kinds are what scopes name (docs/providers/railway.md).
+// Kinds are what scopes name (docs/issuers/railway.md).
 func (p *Pack) Kinds() []string {
 	return []string{"bucket", "environment", "group", "plugin", "project", "sandbox", "service", "staged", "volume"}
 }

@@ -1,5 +1,5 @@
 // Package supabase is what the gateway knows of Supabase: a row for each of the 164 operations of its
-// management API, and how a project or a branch is looked up (docs/providers/supabase.md).
+// management API, and how a project or a branch is looked up (docs/issuers/supabase.md).
 //
 // It owns: the pack, the settings of a target of this kind, the questions that are asked of Supabase. An
 // environment is one project. A preview branch is a project of its own, so it is another environment.
