@@ -68,3 +68,14 @@ func TestWallThatGivesAnotherTarget(t *testing.T) {
 	_, err := w.Ask("staging", "db:public.orders:write")
 	w.WantCode(err, broker.CodeInternal)
 }
+
+// What a hole gives may be everything that there is.
+func TestSentenceSaysEverything(t *testing.T) {
+	w := brokertest.NewWorld(t)
+	w.Staging.Weak, w.Staging.Tables = broker.Delete, nil
+	request := w.MustAsk("staging", "db:public.orders:write")
+	request.Items[0].Description.Walls[0].Gives[0].Resource = "*"
+	if got := broker.Sentence(request); !strings.Contains(got, "asks to delete * (everything) of db in staging; write public.orders of db in staging") {
+		t.Error(got)
+	}
+}

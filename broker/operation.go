@@ -20,6 +20,9 @@ type Operation struct {
 
 // Called is how a reviewer reads the name of a resource: by what people call it, and its id.
 func (r Request) Called(resource Resource) string {
+	if resource == "*" { // no thing is called so: a star stands at an end alone
+		return "* (everything)"
+	}
 	if r.Operation == nil || r.Operation.Names[resource] == "" {
 		return string(resource)
 	}

@@ -81,7 +81,7 @@ func scopeLists(scopes []broker.Scope, r broker.Request, facts []broker.Fact, no
 		case scope.Actions.Has(broker.Admin):
 			at = 0
 		}
-		line := Scope{Actions: actionsOf(scope.Actions), Resource: r.Called(scope.Resource), Prefix: scope.Resource.IsPrefix()}
+		line := Scope{Actions: actionsOf(scope.Actions), Resource: r.Called(scope.Resource), Prefix: scope.Resource.IsPrefix() && scope.Resource.Stem() != ""}
 		facts = slices.DeleteFunc(facts, func(f broker.Fact) bool {
 			about := isAbout(f, scope.Resource, r.Operation)
 			if about {

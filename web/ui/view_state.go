@@ -168,7 +168,7 @@ func removed(r broker.Request) []Scope {
 				}
 			}
 			if gone != 0 {
-				out = append(out, Scope{Actions: actionsOf(gone), Resource: r.Called(scope.Resource), Prefix: scope.Resource.IsPrefix()})
+				out = append(out, Scope{Actions: actionsOf(gone), Resource: r.Called(scope.Resource), Prefix: scope.Resource.IsPrefix() && scope.Resource.Stem() != ""})
 			}
 		}
 	}
