@@ -211,7 +211,15 @@ func (b *Broker) plan(cfg *Configuration, g grant) (leases []*Lease, targets []T
 // name is what a lease is called at its provider (invariant 8).
 func (b *Broker) name(lease string) string { return namePrefix(b.Installation().ID) + lease }
 
-func namePrefix(installation string) string { return "hk-" + installation + "-" }
+func namePrefix(installation string) string { return leaseBegins + installation + "-" }
+
+const leaseBegins = "hk-"
+
+// IsLeaseName tells whether a broker can have given the name (invariant 8): an issuer ends nothing else.
+func IsLeaseName(name string) bool {
+	rest, ok := strings.CutPrefix(name, leaseBegins)
+	return ok && rest != "" && len(name) <= 63 && strings.Trim(rest, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+}
 
 // intend is the first transaction: nothing is issued that was not first recorded (invariants 2 and 8).
 func (b *Broker) intend(tx Tx, cfg *Configuration, g grant, leases []*Lease, before func(Tx) error) error {

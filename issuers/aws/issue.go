@@ -48,7 +48,7 @@ func (i *Issuer) Issue(ctx context.Context, order broker.Order) (broker.Credenti
 
 // checkOrder holds an order to invariants 1 and 8, whatever the broker checked before, and gives what is left of its time.
 func (i *Issuer) checkOrder(order broker.Order) (time.Duration, error) {
-	if !isLeaseName(order.Name) {
+	if !broker.IsLeaseName(order.Name) {
 		return 0, i.badName(order.Name)
 	}
 	if order.TTL <= 0 || order.TTL > order.Description.TTL || order.TTL > broker.Hour {

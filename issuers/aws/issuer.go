@@ -139,20 +139,6 @@ func (i *Issuer) Identify(ctx context.Context) (broker.Identity, error) {
 // Revoke has nobody to tell: a session ends at its time, as declared. It never fails.
 func (i *Issuer) Revoke(context.Context, string, broker.Handle) error { return nil }
 
-// isLeaseName tells whether a broker can have given the name (invariant 8).
-func isLeaseName(name string) bool {
-	const prefix = "hk-"
-	if len(name) <= len(prefix) || len(name) > 63 || name[:len(prefix)] != prefix {
-		return false
-	}
-	for _, c := range []byte(name) {
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
-			return false
-		}
-	}
-	return true
-}
-
 // at runs one step of Issue between its two failpoints.
 func (i *Issuer) at(point string, do func() error) error {
 	if i.config.Failpoint != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 
 	"github.com/hourkey/hourkey/broker"
 )
@@ -43,14 +44,5 @@ func (i *Issuer) badName(name string) error {
 
 // isLeaseName tells whether a broker can have given the name (invariant 8): no other object is ever created or deleted here.
 func isLeaseName(name string) bool {
-	const prefix = "hk-"
-	if len(name) <= len(prefix) || len(name) > 63 || name[:len(prefix)] != prefix || name[len(name)-1] == '-' || name == leasesProbe || name == nobody {
-		return false
-	}
-	for _, c := range []byte(name) {
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
-			return false
-		}
-	}
-	return true
+	return broker.IsLeaseName(name) && !strings.HasSuffix(name, "-") && name != leasesProbe && name != nobody
 }

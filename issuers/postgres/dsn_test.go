@@ -134,8 +134,8 @@ func TestLeaseNames(t *testing.T) {
 		"hk-a1b2-c3": true, "hk-" + strings.Repeat("a", 60): true, "hk-" + strings.Repeat("a", 61): false,
 		"hk-": false, "": false, "postgres": false, "HK-a": false, "hk-A": false, `hk-"`: false, "hk-a b": false, "hk-ä": false, "xhk-a": false,
 	} {
-		if isLeaseName(name) != want {
-			t.Errorf("isLeaseName(%q) is %v", name, !want)
+		if broker.IsLeaseName(name) != want {
+			t.Errorf("broker.IsLeaseName(%q) is %v", name, !want)
 		}
 	}
 }

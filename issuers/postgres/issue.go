@@ -25,7 +25,7 @@ type handle struct {
 // Issue makes the lease's role in one transaction: audit, CREATE ROLE, GRANT. If the audit no longer gives what
 // was approved it is CodeConflict, and nothing is issued.
 func (i *Issuer) Issue(ctx context.Context, order broker.Order) (broker.Credential, broker.Handle, error) {
-	if !isLeaseName(order.Name) {
+	if !broker.IsLeaseName(order.Name) {
 		return broker.Credential{}, nil, i.badName(order.Name)
 	}
 	if order.TTL <= 0 || order.TTL > order.Description.TTL || order.TTL > broker.Hour {

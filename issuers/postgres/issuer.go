@@ -179,7 +179,7 @@ func (i *Issuer) List(ctx context.Context, prefix string) ([]string, error) {
 		if err := rows.Scan(&name); err != nil {
 			return nil, i.fault("listing roles", err)
 		}
-		if isLeaseName(name) {
+		if broker.IsLeaseName(name) {
 			names = append(names, name)
 		}
 	}
@@ -196,21 +196,6 @@ WHERE starts_with(r.rolname, $1)
 	AND (EXISTS (SELECT FROM pg_database d, aclexplode(d.datacl) a WHERE a.grantee = r.oid AND d.datname = current_database())
 		OR NOT EXISTS (SELECT FROM pg_database d, aclexplode(d.datacl) a WHERE a.grantee = r.oid))
 ORDER BY r.rolname`
-
-// isLeaseName tells whether a broker can have given the name (invariant 8): no other role is ever
-// created, changed or dropped here.
-func isLeaseName(name string) bool {
-	const prefix = "hk-"
-	if len(name) <= len(prefix) || len(name) > 63 || name[:len(prefix)] != prefix {
-		return false
-	}
-	for _, c := range []byte(name) {
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
-			return false
-		}
-	}
-	return true
-}
 
 // at runs one step of Issue or Revoke between its two failpoints.
 func (i *Issuer) at(point string, do func() error) error {

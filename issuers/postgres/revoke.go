@@ -26,7 +26,7 @@ var errSessions = errors.New("sessions of the lease are still open")
 // it looks whether that is so. What the lease wrote stays; what it owns goes to the configured owner.
 // A role that is not there is no error.
 func (i *Issuer) Revoke(ctx context.Context, name string, keep broker.Handle) error {
-	if !isLeaseName(name) {
+	if !broker.IsLeaseName(name) {
 		return i.badName(name)
 	}
 	conn, err := i.ending.acquire(ctx)

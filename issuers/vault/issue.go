@@ -68,7 +68,7 @@ func (i *Issuer) Issue(ctx context.Context, order broker.Order) (broker.Credenti
 // target, and no end beyond what was described or the hour (invariant 1).
 func (i *Issuer) checkOrder(order broker.Order) (Offer, error) {
 	switch longest := min(order.Description.TTL, broker.Hour); {
-	case !isLeaseName(order.Name):
+	case !broker.IsLeaseName(order.Name):
 		return Offer{}, i.badName(order.Name)
 	case order.TTL > longest || order.Expires.Sub(i.config.Now()) > longest:
 		return Offer{}, broker.Errorf(broker.CodeInternal, "an order for %s ends later than its description says", i.config.Ref)

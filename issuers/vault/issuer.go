@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/hourkey/hourkey/broker"
@@ -98,15 +97,6 @@ func (i *Issuer) Identify(ctx context.Context) (broker.Identity, error) {
 // fault makes an error for the caller; secrets are those that were in play beside the broker's own token.
 func (i *Issuer) fault(doing string, err error, secrets ...broker.Secret) error {
 	return i.session.Fault(i.config.Ref.String(), doing, err, secrets...)
-}
-
-// isLeaseName tells whether a broker can have given the name (invariant 8): nothing else is ever made or ended here.
-func isLeaseName(name string) bool {
-	rest, ok := strings.CutPrefix(name, "hk-")
-	if !ok || rest == "" || len(name) > 63 {
-		return false
-	}
-	return !strings.ContainsFunc(rest, func(c rune) bool { return (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' })
 }
 
 func (i *Issuer) badName(name string) error {

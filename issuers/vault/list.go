@@ -54,7 +54,7 @@ func (k *tokens) add(accessor string, one ours) {
 
 // List gives the names of all leases at the target that begin with prefix.
 func (i *Issuer) List(ctx context.Context, prefix string) ([]string, error) {
-	all, err := i.search(ctx, func(name string) bool { return strings.HasPrefix(name, prefix) && isLeaseName(name) })
+	all, err := i.search(ctx, func(name string) bool { return strings.HasPrefix(name, prefix) && broker.IsLeaseName(name) })
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +145,7 @@ func (i *Issuer) lookup(ctx context.Context, accessor string) (one ours, known b
 	path, _ := answer.Data["path"].(string)
 	meta, _ := answer.Data["meta"].(map[string]any)
 	name, _ := meta[metaName].(string)
-	if path == "auth/token/create/"+i.config.Settings.TokenRole && isLeaseName(name) {
+	if path == "auth/token/create/"+i.config.Settings.TokenRole && broker.IsLeaseName(name) {
 		one.accessor, one.name = accessor, name
 		one.role, _ = meta["role"].(string)
 	}

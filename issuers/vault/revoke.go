@@ -18,7 +18,7 @@ const (
 // Revoke ends a lease and verifies the end: what the engine handed out is revoked, and Vault answers only when it is
 // gone at the provider; then the token. Without a handle the token is found by its name. What is not there is no error.
 func (i *Issuer) Revoke(ctx context.Context, name string, keep broker.Handle) error {
-	if !isLeaseName(name) {
+	if !broker.IsLeaseName(name) {
 		return i.badName(name)
 	}
 	var h handle
