@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -125,8 +126,13 @@ func coversAsked(described, asked []Scope) bool {
 
 // providerError keeps an issuer's own refusal and hides everything else from the caller.
 func providerError(doing string, ref TargetRef, err error) error {
-	if CodeOf(err) != CodeInternal {
-		return err
+	const next = "try again; if it lasts, ask the operator for `hourkeyd check --live`"
+	switch own, _ := errors.AsType[*Error](err); {
+	case CodeOf(err) == CodeInternal:
+		return Errorf(CodeUnavailable, "%s at %s failed", doing, ref).WithNext(next).Because(err)
+	case own != nil && own.Code == CodeUnavailable && own.Next == "":
+		told := *own
+		return told.WithNext(next)
 	}
-	return Errorf(CodeUnavailable, "%s at %s failed", doing, ref).WithNext("try again; if it lasts, ask the operator for `hourkeyd check --live`").Because(err)
+	return err
 }

@@ -33,7 +33,11 @@ const maxSkew = 5 * time.Second
 
 // assume asks STS for a session and holds the answer to what was asked. After an error the session may exist.
 func (i *Issuer) assume(ctx context.Context, s session) (assumed, error) {
-	out, err := i.sts.AssumeRole(ctx, i.input(s))
+	out, err := i.sts.AssumeRole(ctx, i.input(s), func(o *sts.Options) {
+		if s.isLease {
+			o.Retryer = onceRetryer()
+		}
+	})
 	if err != nil {
 		return assumed{}, err
 	}

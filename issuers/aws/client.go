@@ -36,6 +36,15 @@ func newRetryer() aws.Retryer {
 	return retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts, o.MaxBackoff = attempts, longestWait })
 }
 
+// onceRetryer tries again only where STS says that it made nothing: after an answer that did not come, or came torn, a
+// session may exist, and a second one would be another key of the same lease.
+func onceRetryer() aws.Retryer {
+	return retry.NewStandard(func(o *retry.StandardOptions) {
+		o.MaxAttempts, o.MaxBackoff = attempts, longestWait
+		o.Retryables = []retry.IsErrorRetryable{retry.RetryableErrorCode{Codes: retry.DefaultThrottleErrorCodes}}
+	})
+}
+
 // newSTS makes the client of STS with the broker's own key. Nothing is read from the environment or from files.
 func (i *Issuer) newSTS() *sts.Client {
 	return sts.New(sts.Options{

@@ -124,8 +124,12 @@ func TestProviderThatFailsAtIssue(t *testing.T) {
 			c := newCloud()
 			issuer := c.issuer(t)
 			order := orderFor(describe(t, issuer, wish(t, "s3/acme-staging/app/*:read")), "hk-i1-l1")
-			c.broken = broken
+			var asked int
+			c.broken = func(r *http.Request) *http.Response { asked++; return broken(r) }
 			credential, _, err := issuer.Issue(t.Context(), order)
+			if name != "throttling" && asked != 1 {
+				t.Errorf("STS was asked %d times: each answer that was lost may be a session of the same lease", asked)
+			}
 			if broker.CodeOf(err) != broker.CodeUnavailable || len(credential.Values) > 0 {
 				t.Fatalf("Issue: %v; want %s", err, broker.CodeUnavailable)
 			}

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -43,9 +44,11 @@ const (
 
 // target is what one world issues at.
 type target struct {
-	name, kind, body string // body: the YAML of its kind
-	scope            string // "public.orders:read,write"; what the task gives and the agents ask for
-	secret           string // what env:SECRET refers to
+	name, kind, body string            // body: the YAML of its kind
+	scope            string            // "public.orders:read,write"; what the task gives and the agents ask for
+	secret           string            // what env:SECRET refers to
+	secrets          map[string]string // what other references refer to
+	ttl              string            // of the task; empty: 5m
 }
 
 var jwtTarget = target{name: "orders", kind: "jwt", body: `{audience: "https://orders.example", resources: ["orders/*"]}`, scope: "orders/*:read,write"}
@@ -134,7 +137,7 @@ func (w *world) configure(ring *keys.Ring, at target) {
 	w.Helper()
 	guardrails, err := policies.Default.ReadFile("default/guardrails.cedar")
 	w.must(err)
-	text := fmt.Sprintf("%s:\n  summary: Work\n  agents: [\"ci/*\"]\n  environments: [%s]\n  gives: [%q]\n  ttl: 5m\n", task, environment, at.name+":"+at.scope)
+	text := fmt.Sprintf("%s:\n  summary: Work\n  agents: [\"ci/*\"]\n  environments: [%s]\n  gives: [%q]\n  ttl: %s\n", task, environment, at.name+":"+at.scope, cmp.Or(at.ttl, "5m"))
 	groups := map[string][]string{"operators": {operator}}
 	set, err := policies.Load(policies.Source{
 		Tasks:        []policies.File{{Name: "policies/tasks/work.yaml", Data: []byte(text)}},
@@ -146,9 +149,11 @@ func (w *world) configure(ring *keys.Ring, at target) {
 	var document yaml.Node
 	w.must(yaml.Unmarshal([]byte(at.body), &document))
 	opened, err := issuers.Open(w.Context(), issuers.Config{
-		Resolve: func(string) (broker.Secret, error) { return broker.NewSecret(at.secret), nil },
-		Signer:  func(name string) (ed25519.PrivateKey, error) { return ring.Signer(w.Context(), "target-token/"+name) },
-		Issuer:  w.origin, File: "environments/staging.yaml", Now: time.Now, Authority: w.authority,
+		Resolve: func(reference string) (broker.Secret, error) {
+			return broker.NewSecret(cmp.Or(at.secrets[reference], at.secret)), nil
+		},
+		Signer: func(name string) (ed25519.PrivateKey, error) { return ring.Signer(w.Context(), "target-token/"+name) },
+		Issuer: w.origin, File: "environments/staging.yaml", Now: time.Now, Authority: w.authority,
 	}, ref, at.kind, document.Content[0])
 	w.must(err)
 	w.configuration = &broker.Configuration{

@@ -23,9 +23,9 @@ import (
 
 // agent speaks the API by itself: the client of web/api repeats what was lost, and hides its tokens.
 type agent struct {
-	name, origin string
-	key          ed25519.PrivateKey
-	vault        *vault
+	name, origin, task string
+	key                ed25519.PrivateKey
+	vault              *vault
 
 	mu    sync.Mutex
 	token string
@@ -39,7 +39,7 @@ func enrol(i *installation, name, code string) *agent {
 	must(i, err)
 	_, err = client.Enroll(i.Context(), api.NewSecret(code))
 	must(i, err)
-	return &agent{name: name, origin: i.origin, key: key, vault: i.vault}
+	return &agent{name: name, origin: i.origin, task: task, key: key, vault: i.vault}
 }
 
 // bearer gives an access token, a new one after forget.
@@ -146,7 +146,7 @@ func (a *agent) send(ctx context.Context, method, path string, header http.Heade
 // request asks for scopes in an environment, for a time (0: the task's).
 func (a *agent) request(ctx context.Context, environment string, ttl time.Duration, scopes ...string) (r api.Request, err error) {
 	err = a.call(ctx, http.MethodPost, api.PathRequests, nil, api.RequestCreate{
-		Task: task, Environments: []string{environment}, Scopes: scopes, TTLSeconds: int64(ttl / time.Second), Reason: "the nightly run wants it",
+		Task: a.task, Environments: []string{environment}, Scopes: scopes, TTLSeconds: int64(ttl / time.Second), Reason: "the nightly run wants it",
 	}, &r)
 	return r, err
 }
@@ -159,8 +159,15 @@ func (a *agent) collect(ctx context.Context, request string) (api.Credential, er
 	if len(list.Credentials) != 1 {
 		return api.Credential{}, fmt.Errorf("%d credentials", len(list.Credentials))
 	}
-	a.vault.keep("password", list.Credentials[0].Values["PGPASSWORD"].Reveal())
+	for _, name := range secretValues() {
+		a.vault.keep("password", list.Credentials[0].Values[name].Reveal())
+	}
 	return list.Credentials[0], nil
+}
+
+// secretValues are the variables of credentials that are secret by themselves.
+func secretValues() []string {
+	return []string{"PGPASSWORD", "VAULT_TOKEN", "KUBE_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
 }
 
 func (a *agent) release(ctx context.Context, lease string) error {

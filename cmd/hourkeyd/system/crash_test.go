@@ -193,7 +193,7 @@ func (c *crash) verify() error {
 
 func report(outcomes []outcome) {
 	t := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "FAILPOINT\tKILLS\t(IN RECOVERY)\tRESTARTS, ALL ACCOUNTED\tLOG OK\tLIVE, WITH ROLE\tROLES LEFT\tLEASES LEFT")
+	fmt.Fprintln(t, "FAILPOINT\tKILLS\t(IN RECOVERY)\tRESTARTS, ALL ACCOUNTED\tLOG OK\tLIVE, AND AT THE PROVIDER\tLEFT THERE\tLEASES LEFT")
 	kills, restarts := 0, 0
 	for _, o := range outcomes {
 		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", o.point, o.kills, o.inRecovery, o.restarts, o.logs, o.live, o.roles, o.open)

@@ -15,5 +15,9 @@
 // It needs PostgreSQL 15 or newer (Debian: apt-get install postgresql). Without it the tests are skipped,
 // unless HOURKEY_TEST_ALL=1, with which they fail. So are the tests of the gateway where bash, curl, node,
 // openssl, python3 or setpriv is missing; they need no PostgreSQL. The tests of providers that hold the walls themselves
-// (TestNative…) start a MinIO, a kube-apiserver or a Vault, where test.sh has built it.
+// (AWS, Kubernetes, Vault: an agent's day, the walls taken away, every way of ending, the provider in trouble, killed at every
+// step) start a MinIO, a kube-apiserver or a Vault, where test.sh has built it. Between them and the broker stands a tap, which
+// hears every secret and makes every trouble. HOURKEY_TEST_KILLS says how often each step is died at, 2 if it is not set.
+//
+// TestREADMETellsTheProvidersTable holds README.md to what the issuers declare; -update writes it.
 package system

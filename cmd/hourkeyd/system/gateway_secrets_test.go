@@ -1,6 +1,7 @@
 package system
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
@@ -55,6 +56,9 @@ func TestStolenFilesHoldNoSecretOfTheGateway(t *testing.T) {
 		}
 	}
 	g.searchFiles()
+	if log, err := os.ReadFile(g.path("log.jsonl")); err != nil || !strings.Contains(string(log), "variableUpsert") {
+		g.Errorf("the log holds no call: %v", err)
+	}
 	engine, err := bolt.Open(g.path("data/hourkey.db"), bolt.Options{})
 	must(t, err)
 	defer engine.Close()
@@ -214,6 +218,7 @@ func (g *gatehouse) searchFiles() {
 		}
 		text, err := os.ReadFile(path)
 		searched += len(text)
+		text = bytes.ReplaceAll(text, make([]byte, 64), []byte{0}) // most of a store's file
 		for secret, what := range g.vault.seen {
 			if found := search(text, []byte(secret)); len(found) > 0 {
 				g.Errorf("%s holds a secret (%s, %v)", path, what, found)
@@ -226,8 +231,5 @@ func (g *gatehouse) searchFiles() {
 		if text, err := os.ReadFile(g.path(name)); err != nil || len(text) == 0 {
 			g.Errorf("%s was not searched: %v", name, err)
 		}
-	}
-	if log, err := os.ReadFile(g.path("log.jsonl")); err != nil || !strings.Contains(string(log), "variableUpsert") {
-		g.Errorf("the log holds no call: %v", err)
 	}
 }

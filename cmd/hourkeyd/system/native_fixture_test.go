@@ -18,15 +18,18 @@ import (
 // outpost is an installation whose two environments are at a provider that holds the walls itself. The agent is the real
 // hourkey, with a user's home of its own.
 type outpost struct {
-	*gatehouse // for its agent; there is neither a gateway nor a wire
+	*gatehouse      // for its agent; there is neither a gateway nor a wire
+	tap        *tap // between the broker and the provider
 }
 
 // outpostFiles is what an outpost is configured with.
 type outpostFiles struct {
+	tap     *tap
 	server  string            // added to hourkey.yaml
 	targets map[string]string // environment → its targets, indented by two
 	tasks   string
 	secrets map[string]string // file below secrets/ → secret
+	plain   map[string]string // file below secrets/ → what is there and no secret
 }
 
 const outpostEnvironment = `protected: %t
@@ -41,7 +44,7 @@ func prepareOutpost(tb testing.TB, files outpostFiles) *outpost {
 	must(tb, err)
 	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
 	i := &installation{TB: tb, dir: dir, binary: shared.hourkeyd(tb, ""), vault: newVault(), environ: []string{"PATH=/usr/bin:/bin", "HOME=" + dir}}
-	o := &outpost{&gatehouse{installation: i, home: filepath.Join(dir, "home"), hourkey: shared.program(tb, "../../hourkey")}}
+	o := &outpost{&gatehouse{installation: i, home: filepath.Join(dir, "home"), hourkey: shared.program(tb, "../../hourkey")}, files.tap}
 	o.must("init", "--human", "alice", o.dir)
 	port := freePort(tb)
 	o.origin = fmt.Sprintf("http://localhost:%d", port)
@@ -55,6 +58,9 @@ func prepareOutpost(tb testing.TB, files outpostFiles) *outpost {
 		o.vault.keep("admin password", secret)
 		o.put("secrets/"+name, secret+"\n")
 	}
+	for name, text := range files.plain {
+		o.put("secrets/"+name, text+"\n")
+	}
 	for environment, targets := range files.targets {
 		routine := environment == "staging"
 		o.put("environments/"+environment+".yaml", fmt.Sprintf(outpostEnvironment, !routine, routine, targets))
@@ -64,13 +70,33 @@ func prepareOutpost(tb testing.TB, files outpostFiles) *outpost {
 	return o
 }
 
-// open starts the broker, brings in alice, who confirms what the targets are, and enrols the agent.
+// open starts the broker, brings in alice, who confirms what the targets are, and enrols the agent by hourkey.
 func (o *outpost) open(targets ...string) {
+	o.Helper()
+	code := o.trust(targets...)
+	enrol := o.agentCommand("enroll", o.origin, "--agent", agentName)
+	enrol.Stdin = strings.NewReader(code + "\n")
+	if out, err := enrol.CombinedOutput(); err != nil {
+		o.Fatalf("hourkey enroll: %v\n%s", err, out)
+	}
+	o.activate()
+}
+
+// openBare is open with an agent that speaks the API by itself.
+func (o *outpost) openBare(targets ...string) {
+	o.Helper()
+	o.agent = enrol(o.installation, agentName, o.trust(targets...))
+	o.agent.task = gatewayTask
+	o.activate()
+}
+
+// trust starts the broker, has alice confirm what the targets are, and gives the code by which the agent enrols.
+func (o *outpost) trust(targets ...string) (code string) {
 	o.Helper()
 	o.serve()
 	o.alice = o.person("alice")
 	for _, target := range targets {
-		eventually(o, 20*time.Second, func() error { // the broker asks the targets who they are in its own time
+		eventually(o, 30*time.Second, func() error { // the broker asks the targets who they are in its own time
 			_, err := o.alice.Approve(o.Context(), broker.ActConfirmTarget, "/targets/"+target, target)
 			return err
 		})
@@ -78,11 +104,11 @@ func (o *outpost) open(targets ...string) {
 	var added admin.AgentAdded
 	must(o, o.ask(http.MethodPost, "/agents", admin.AgentToAdd{Name: agentName, Owner: "alice"}, &added))
 	o.vault.keep("enrolment code", added.Code)
-	enrol := o.agentCommand("enroll", o.origin, "--agent", agentName)
-	enrol.Stdin = strings.NewReader(added.Code + "\n")
-	if out, err := enrol.CombinedOutput(); err != nil {
-		o.Fatalf("hourkey enroll: %v\n%s", err, out)
-	}
+	return added.Code
+}
+
+func (o *outpost) activate() {
+	o.Helper()
 	_, err := o.alice.Approve(o.Context(), broker.ActActivateAgent, "/agents/"+agentName, agentName)
 	must(o, err)
 }
@@ -95,11 +121,16 @@ func (o *outpost) as(args ...string) (out string, code int) {
 
 func (o *outpost) ran(c *exec.Cmd) (out string, code int) {
 	o.Helper()
-	text, err := c.CombinedOutput()
+	text := &lockedText{}
+	c.Stdout, c.Stderr = text, text
+	must(o, c.Start())
+	late := time.AfterFunc(3*time.Minute, func() { _ = c.Process.Kill() }) // it waits for a human, whom nobody expects
+	defer late.Stop()
+	err := c.Wait()
 	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
 		o.Fatalf("%v: %v\n%s", c.Args, err, text)
 	}
-	return string(text), c.ProcessState.ExitCode()
+	return text.String(), c.ProcessState.ExitCode()
 }
 
 // step is a command under hourkey exec in staging, and how it must come out.
@@ -156,16 +187,5 @@ func (o *outpost) checks(what string, code int, says ...string) {
 	}
 	if got != code {
 		o.Errorf("check --live, %s: exit code %d, want %d\n%s", what, got, code, out)
-	}
-}
-
-// quiet: no secret that was given out stands in what the installation wrote.
-func (o *outpost) quiet() {
-	o.Helper()
-	log := o.log()
-	for secret, what := range o.vault.seen {
-		if strings.Contains(log, secret) {
-			o.Errorf("the broker's log holds the %s", what)
-		}
 	}
 }

@@ -1,6 +1,7 @@
 package system
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -14,7 +15,7 @@ import (
 	"github.com/hourkey/hourkey/issuers/kubernetes/kubetest"
 )
 
-// clusterTarget is the target of an environment, as docs/providers/kubernetes.md has it.
+// clusterTarget is the target of an environment, as docs/issuers/kubernetes.md has it.
 const clusterTarget = `  cluster:
     kubernetes:
       server: %s
@@ -62,10 +63,15 @@ metadata: {name: web, namespace: NS}
 spec: {replicas: 2, selector: {matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}, spec: {containers: [{name: web, image: web:1}]}}}
 `
 
-func installAtCluster(t *testing.T) (*outpost, *kubetest.Server) {
+// newCluster makes the server, and what an installation at it is configured with.
+func newCluster(t *testing.T) (*kubetest.Server, outpostFiles) {
 	t.Helper()
 	server := kubetest.Start(t)
-	files := outpostFiles{tasks: clusterTasks, targets: map[string]string{}, secrets: map[string]string{"cluster-ca.pem": string(server.CA)}}
+	certificate, err := tls.LoadX509KeyPair(filepath.Join(server.Dir, "server.crt"), filepath.Join(server.Dir, "server.key"))
+	must(t, err)
+	client := server.Client()
+	t.Cleanup(client.CloseIdleConnections)
+	files := outpostFiles{tap: newTap(t, server.URL, client, &certificate), tasks: clusterTasks, targets: map[string]string{}, secrets: map[string]string{}, plain: map[string]string{"cluster-ca.pem": string(server.CA)}}
 	server.Apply(t, kubernetes.PolicyYAML())
 	for _, environment := range []string{"staging", "production"} {
 		server.Apply(t, strings.ReplaceAll(clusterObjects, "NS", "shop-"+environment))
@@ -73,18 +79,30 @@ func installAtCluster(t *testing.T) (*outpost, *kubetest.Server) {
 		var made struct{ Status struct{ Token string } }
 		path := "/api/v1/namespaces/hourkey/serviceaccounts/shop-" + environment + "/token"
 		must(t, server.Do(t.Context(), server.Token(), http.MethodPost, path, map[string]any{"spec": map[string]any{"expirationSeconds": 7200}}, &made))
-		files.targets[environment] = fmt.Sprintf(clusterTarget, server.URL, environment, environment)
+		files.targets[environment] = fmt.Sprintf(clusterTarget, files.tap.URL, environment, environment)
 		files.secrets[environment+"-token"] = made.Status.Token
 	}
+	return server, files
+}
+
+func installAtCluster(t *testing.T) (*outpost, *kubetest.Server) {
+	t.Helper()
+	server, files := newCluster(t)
 	o := prepareOutpost(t, files)
-	eventually(t, 30*time.Second, func() error { // the server learns of admission policies a moment late
+	o.checksOut()
+	o.open("staging/cluster", "production/cluster")
+	return o, server
+}
+
+// checksOut waits for check --live to be content: the server learns of admission policies a moment late.
+func (o *outpost) checksOut() {
+	o.Helper()
+	eventually(o, 30*time.Second, func() error {
 		if out, code := o.run("check", "--live"); code != 0 || strings.Contains(out, "warning") {
 			return errors.New(out)
 		}
 		return nil
 	})
-	o.open("staging/cluster", "production/cluster")
-	return o, server
 }
 
 // TestNativeKubernetes: an agent's day with a real API server, by kubectl as it is.
@@ -115,7 +133,7 @@ func TestNativeKubernetes(t *testing.T) {
 	o.try(step{"delete, approved", flags, kubectl("delete configmap old"), false, "deleted"})
 	o.plugin(program)
 	o.ends(program, server)
-	o.quiet()
+	o.hides("Kubernetes token", "admin password")
 
 	// What is taken away from the broker's account in the cluster is told, by the line that mends it.
 	path := "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/hourkey-broker-shop-staging"
