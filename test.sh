@@ -114,6 +114,7 @@ servers() {
 		build_server dex dex github.com/dexidp/dex github.com/dexidp/dex/cmd/dex &&
 		build_server minio minio github.com/minio/minio github.com/minio/minio &&
 		build_server minio mc github.com/minio/mc github.com/minio/mc &&
+		build_server tofu tofu github.com/opentofu/opentofu github.com/opentofu/opentofu/cmd/tofu &&
 		build_server kubernetes kube-apiserver k8s.io/kubernetes k8s.io/kubernetes/cmd/kube-apiserver &&
 		build_server kubernetes kubectl k8s.io/kubernetes k8s.io/kubernetes/cmd/kubectl &&
 		build_server vault vault github.com/hashicorp/vault .

@@ -173,7 +173,7 @@ func TestPrefixHoldsNoForbiddenName(t *testing.T) {
 			early++
 		}
 	})
-	if passed == 0 || early == 0 {
+	if !testing.Short() && (passed == 0 || early == 0) { // a short run draws twenty
 		t.Errorf("the draw is too narrow to prove anything: %d passed, %d denied early", passed, early)
 	}
 }

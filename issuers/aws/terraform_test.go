@@ -1,6 +1,7 @@
 package aws_test
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,14 +12,18 @@ import (
 
 	"github.com/hourkey/hourkey/broker"
 	"github.com/hourkey/hourkey/issuers/aws"
+	"github.com/hourkey/hourkey/issuers/aws/miniotest"
 )
 
 // tofu runs a command of OpenTofu in a folder with a lease's credential, as `hourkey exec` does.
-func tofu(t *testing.T, folder string, c broker.Credential, args ...string) (said string, err error) {
+func tofu(t *testing.T, folder string, c broker.Credential, args ...string) (string, error) {
 	t.Helper()
-	path := os.Getenv("HOURKEY_TOFU")
-	if path == "" {
-		t.Skip("HOURKEY_TOFU names no program: the state's backend is tried with OpenTofu or Terraform where it does")
+	path, err := miniotest.Tofu()
+	switch {
+	case errors.Is(err, miniotest.ErrAbsent) && os.Getenv("HOURKEY_TEST_ALL") == "":
+		t.Skip(err)
+	case err != nil:
+		t.Fatal(err)
 	}
 	run := exec.Command(path, args...)
 	run.Dir, run.Env = folder, []string{"PATH=/usr/bin:/bin", "HOME=" + folder, "TF_IN_AUTOMATION=1", "CHECKPOINT_DISABLE=1"}

@@ -71,8 +71,21 @@ func New() (*Server, error) {
 	return s, nil
 }
 
+// TofuVersion is the OpenTofu that tools/tofu builds.
+const TofuVersion = "v1.12.6"
+
+// Tofu finds OpenTofu, or says ErrAbsent and how to get it.
+func Tofu() (string, error) {
+	return built("tofu", "tofu-"+TofuVersion, "github.com/opentofu/opentofu/cmd/tofu")
+}
+
 // program finds what tools/minio builds.
 func program(name string) (string, error) {
+	kind, _, _ := strings.Cut(name, "-")
+	return built("minio", name, "github.com/minio/"+kind)
+}
+
+func built(folder, name, from string) (string, error) {
 	cache := os.Getenv("XDG_CACHE_HOME")
 	if cache == "" {
 		home, err := os.UserHomeDir()
@@ -83,8 +96,7 @@ func program(name string) (string, error) {
 	}
 	path := filepath.Join(cache, "hourkey", "bin", name)
 	if _, err := os.Stat(path); err != nil {
-		kind, _, _ := strings.Cut(name, "-")
-		return "", fmt.Errorf("%w %s: build it with (cd tools/minio && go build -trimpath -ldflags=-s -o ~/.cache/hourkey/bin/%s github.com/minio/%s)", ErrAbsent, name, name, kind)
+		return "", fmt.Errorf("%w %s: build it with (cd tools/%s && go build -trimpath -ldflags=-s -o ~/.cache/hourkey/bin/%s %s)", ErrAbsent, name, folder, name, from)
 	}
 	return path, nil
 }
