@@ -93,7 +93,8 @@ func (m *Main) initialised(dir, human string, files, kept []scaffold.File) error
 
 const nextSteps = `
 Next:
-  1. edit %s: which database, and which role owns its tables
+  1. edit %s: which database, and which role owns its tables; or AWS,
+     Kubernetes, Vault, Railway or GitHub: each stands there as an example
   2. export STAGING_ADMIN_DSN=postgres://…    the broker's own login, where agents cannot read it
   3. hourkeyd check --live                    prints the SQL that is still missing
   4. hourkeyd serve                           in another terminal
