@@ -39,7 +39,7 @@ type Broker struct {
 	reading      sync.Mutex                    // of logins
 	merged       atomic.Pointer[merged]        // the two together, for Configuration
 	acting       atomic.Pointer[merged]        // and for canSign
-	former       sync.Map                      // binding → Target of configurations that were replaced
+	former       sync.Map                      // binding → former, of configurations that were replaced
 	installation atomic.Pointer[Installation]
 	opened       time.Time // when New was called
 

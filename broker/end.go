@@ -194,8 +194,8 @@ func (b *Broker) candidates(lease Lease) []Target {
 	targets := b.Configuration().Targets
 	own := TargetRef{lease.Environment, lease.Target}
 	var likely []Target
-	if former, ok := b.former.Load(lease.Binding); ok {
-		likely = append(likely, former.(Target)) //nolint:forcetypeassert // nothing else is kept there
+	if was, ok := b.former.Load(lease.Binding); ok {
+		likely = append(likely, was.(former).Target) //nolint:forcetypeassert // nothing else is kept there
 	}
 	if target, known := targets[own]; known {
 		likely = append(likely, target)

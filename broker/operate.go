@@ -106,17 +106,26 @@ func (b *Broker) Reload(ctx context.Context, caller Caller, next *Configuration,
 	}
 	for ref, target := range was.Targets {
 		if next.Targets[ref].Binding != target.Binding { // else the new one ends what the old one issued
-			b.former.Store(target.Binding, target)
+			b.former.Store(target.Binding, former{target, ref})
 		}
 	}
 	b.files.Store(next)
-	for _, target := range next.Targets { // a binding that is back: its new secret ends what the old one issued
-		if former, known := b.former.LoadAndDelete(target.Binding); known {
-			b.closeFormer(ctx, former.(Target)) //nolint:forcetypeassert // nothing else is kept there
+	b.former.Range(func(binding, kept any) bool {
+		was := kept.(former)                              // nothing else is kept there
+		if next.Targets[was.ref].Binding == was.Binding { // it is back: its new secret ends what the old one issued
+			b.former.Delete(binding)
+			b.closeFormer(ctx, was.Target)
 		}
-	}
+		return true
+	})
 	b.asked.Clear()
 	return nil
+}
+
+// former is a target of a configuration that was replaced, and what it was called there: under another name it goes on.
+type former struct {
+	Target
+	ref TargetRef
 }
 
 func (b *Broker) closeFormer(ctx context.Context, target Target) {
@@ -153,13 +162,13 @@ func (b *Broker) dropFormer(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	b.former.Range(func(binding, former any) bool {
-		target, ok := former.(Target)
+	b.former.Range(func(binding, kept any) bool {
+		was, ok := kept.(former)
 		if text, isText := binding.(string); !ok || !isText || used[text] {
 			return true
 		}
 		b.former.Delete(binding)
-		b.closeFormer(ctx, target)
+		b.closeFormer(ctx, was.Target)
 		return true
 	})
 }

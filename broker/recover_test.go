@@ -179,3 +179,29 @@ func TestTargetThatComesBackWithAnotherSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// An environment is called otherwise while leases of it live: their target goes on under its old name, over any number of reloads.
+func TestTargetThatWentOnUnderAnotherNameStillEndsItsLeases(t *testing.T) {
+	w := brokertest.NewWorld(t)
+	w.MustCollect(w.MustAsk("staging", "db:public.orders:read"))
+	old := broker.TargetRef{Environment: "staging", Target: "db"}
+	for range 2 {
+		next := *w.Broker.Configuration()
+		next.Targets, next.Environments = maps.Clone(next.Targets), maps.Clone(next.Environments)
+		if target, known := next.Targets[old]; known {
+			next.Targets[broker.TargetRef{Environment: "stage", Target: "db"}] = target
+			next.Environments["stage"] = next.Environments["staging"]
+			delete(next.Targets, old)
+			delete(next.Environments, "staging")
+		}
+		if err := w.Reload(t.Context(), socket, &next, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Revoke(t.Context(), socket, mustLeases(w)[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	if live := w.Staging.Live(); len(live) > 0 {
+		t.Errorf("%v live on", live)
+	}
+}

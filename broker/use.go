@@ -123,11 +123,11 @@ func (b *Broker) bound(lease Lease) (Target, bool) {
 	if target, known := b.Configuration().Targets[TargetRef{lease.Environment, lease.Target}]; known && target.Binding == lease.Binding {
 		return target, true
 	}
-	former, known := b.former.Load(lease.Binding)
+	was, known := b.former.Load(lease.Binding)
 	if !known {
 		return Target{}, false
 	}
-	return former.(Target), true //nolint:forcetypeassert // nothing else is kept there
+	return was.(former).Target, true //nolint:forcetypeassert // nothing else is kept there
 }
 
 // Use decides on one call, records it and lets it pass, or says why not. CodePending: humans were asked,
