@@ -109,7 +109,9 @@ func lives(seconds int) bool { return seconds > 0 && seconds <= mostLife }
 
 func noToken(what string) error {
 	return &api.ResponseError{StatusCode: http.StatusBadGateway, Errors: []string{"the " + what + " was answered without a token that lives"}}
-} // counted computes when a token must be renewed.
+}
+
+// counted computes when a token must be renewed.
 func (s *Session) counted(auth *api.SecretAuth) token {
 	now, life := s.config.Now(), time.Duration(auth.LeaseDuration)*time.Second
 	return token{value: auth.ClientToken, renewable: auth.Renewable, life: life, renewAt: now.Add(life * 2 / 3), expires: now.Add(life)}
