@@ -10,7 +10,7 @@ cd "$(dirname "$0")"
 [ -n "${HOURKEY_SIGNALS:-}" ] || exec env --default-signal HOURKEY_SIGNALS=default bash ./test.sh
 unset HOURKEY_SIGNALS
 
-fuzz_seconds=${HOURKEY_FUZZ_SECONDS:-10}
+fuzz_seconds=${HOURKEY_FUZZ_SECONDS:-5}
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/hourkey
 logs=$(mktemp -d "${TMPDIR:-/tmp}/hourkey-test.XXXXXX")
 background=()
@@ -152,11 +152,12 @@ static_build() {
 	done
 }
 
-# go_test LOG ARGUMENTS… runs go test -v, shows a line per package, and fails over a test that was skipped.
+# go_test LOG ARGUMENTS… runs go test -v, shows a line per package and per test that failed, and fails over a test that
+# was skipped.
 go_test() {
 	local log=$logs/$1 status skipped
 	shift
-	go test -v -count=1 -timeout 40m "$@" 2>&1 | tee "$log" | grep --line-buffered -E '^(ok|FAIL)[[:space:]]' | sed -u 's/^/          /' >&3
+	go test -v -count=1 -timeout 40m "$@" 2>&1 | tee "$log" | grep --line-buffered -E '^(ok|FAIL)[[:space:]]|^ *--- FAIL' | sed -u 's/^/          /' >&3
 	status=${PIPESTATUS[0]}
 	if [ "$status" != 0 ]; then
 		echo "what failed, with the lines before it; the whole output is in $log:"
@@ -178,7 +179,7 @@ race_tests() {
 	local packages
 	packages=$(go list ./broker/... ./policies/... ./store/... ./issuers ./issuers/jwt/... ./issuers/gateway/judge ./issuers/gateway/proxy ./web ./web/api/... ./web/authn/... ./web/notify ./cmd/hourkey/forward ./examples/...) || return 1
 	# shellcheck disable=SC2086 # a list of words
-	HOURKEY_TEST_ALL='' go test -race -short -count=1 -timeout 30m $packages
+	HOURKEY_TEST_ALL='' go test -race -short -count=1 -timeout 30m -skip '^TestInChromium' $packages
 }
 
 # The crash tests are those that only the build tag brings: listed with it, and not without.
