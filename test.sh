@@ -177,7 +177,7 @@ all_tests() { go_test all-tests.out ./...; }
 # Where goroutines meet: the pipeline, the stores, HTTP. Not again what waits for browsers and databases.
 race_tests() {
 	local packages
-	packages=$(go list ./broker/... ./policies/... ./store/... ./issuers ./issuers/jwt/... ./issuers/gateway/judge ./issuers/gateway/proxy ./web ./web/api/... ./web/authn/... ./web/notify ./cmd/hourkey/forward ./examples/...) || return 1
+	packages=$(go list ./broker/... ./policies/... ./store/... ./issuers ./issuers/jwt/... ./issuers/vault/session ./issuers/gateway/judge ./issuers/gateway/proxy ./web ./web/api/... ./web/authn/... ./web/notify ./cmd/hourkey/forward ./examples/...) || return 1
 	# shellcheck disable=SC2086 # a list of words
 	HOURKEY_TEST_ALL='' go test -race -short -count=1 -timeout 30m -skip '^TestInChromium' $packages
 }
