@@ -26,7 +26,8 @@ type Request struct {
 	Decision     Decision      `json:"decision"`
 	Granted      []Item        `json:"granted,omitempty"` // as narrowed by reviewers; nil: Items
 	GrantedTTL   time.Duration `json:"granted_ttl,omitempty"`
-	Needs        []Need        `json:"needs"` // humans, by environment; empty when allowed at once
+	Needs        []Need        `json:"needs"`            // humans, by environment; empty when allowed at once
+	Signed       int           `json:"signed,omitempty"` // humans who have approved; not all of them count in every environment
 	State        RequestState  `json:"state"`
 	Verdict      string        `json:"verdict,omitempty"` // a reviewer's words on a denial
 	Config       string        `json:"config"`            // configuration hash it was decided under

@@ -218,6 +218,7 @@ func (b *Broker) approve(tx Tx, approval Approval) error {
 		return err
 	}
 	kind := EventRequestReviewed
+	request.Signed = len(approvals) + 1
 	if missing := b.Configuration().missing(request, append(approvals, approval)); len(missing) == 0 {
 		kind, request.State, request.Deadline = EventRequestApproved, RequestApproved, b.now().Add(CollectFor)
 		request.Decided, request.DecidedBy = b.now(), "human:"+approval.Reviewer

@@ -42,13 +42,13 @@ func (b *Broker) Request(ctx context.Context, caller Caller, id string) (Request
 	return request, nil
 }
 
-// Await is Request, but waits until the request is no longer pending. When ctx ends first it gives
-// the pending request without error.
-func (b *Broker) Await(ctx context.Context, caller Caller, id string) (Request, error) {
+// Await is Request, but waits until the request is no longer pending, or more humans have signed it than the caller
+// knows of. When ctx ends first it gives the pending request without error.
+func (b *Broker) Await(ctx context.Context, caller Caller, id string, signed int) (Request, error) {
 	for {
 		changed := b.changed.wait()
 		request, err := b.Request(context.WithoutCancel(ctx), caller, id)
-		if err != nil || request.State != RequestPending {
+		if err != nil || request.State != RequestPending || request.Signed > signed {
 			return request, err
 		}
 		select {

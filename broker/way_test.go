@@ -546,7 +546,7 @@ func TestAwaitWakesOnDecision(t *testing.T) {
 	request := w.MustAsk("staging", "db:public.orders:delete")
 	got := make(chan broker.RequestState)
 	go func() {
-		r, err := w.Await(t.Context(), w.Agent, request.ID)
+		r, err := w.Await(t.Context(), w.Agent, request.ID, 0)
 		if err != nil {
 			t.Error(err)
 		}
@@ -560,8 +560,35 @@ func TestAwaitWakesOnDecision(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
-	if r, err := w.Await(ctx, w.Agent, w.MustAsk("staging", "db:public.customers:delete").ID); err != nil || r.State != broker.RequestPending {
+	if r, err := w.Await(ctx, w.Agent, w.MustAsk("staging", "db:public.customers:delete").ID, 0); err != nil || r.State != broker.RequestPending {
 		t.Fatalf("%s, %v", r.State, err)
+	}
+}
+
+// The first of two signatures wakes whoever waits and did not know of it, and nobody else.
+func TestAwaitWakesOnTheFirstOfTwoSignatures(t *testing.T) {
+	w := brokertest.NewWorld(t)
+	request := w.MustAsk("production", "db:public.orders:delete")
+	got := make(chan broker.Request)
+	go func() {
+		r, err := w.Await(t.Context(), w.Agent, request.ID, 0)
+		if err != nil {
+			t.Error(err)
+		}
+		got <- r
+	}()
+	w.SignAs("bob", broker.ActApprove, request.ID)
+	if r := <-got; r.State != broker.RequestPending || r.Signed != 1 {
+		t.Fatalf("%s, %d signed", r.State, r.Signed)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if r, err := w.Await(ctx, w.Agent, request.ID, 1); err != nil || r.Signed != 1 || ctx.Err() == nil {
+		t.Fatalf("woken by nothing: %d signed, %v", r.Signed, err)
+	}
+	w.SignAs("carol", broker.ActApprove, request.ID)
+	if r, err := w.Await(t.Context(), w.Agent, request.ID, 1); err != nil || r.State != broker.RequestApproved || r.Signed != 2 {
+		t.Fatalf("%s, %d signed, %v", r.State, r.Signed, err)
 	}
 }
 

@@ -2,7 +2,9 @@ package web
 
 import (
 	"context"
+	"math"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/hourkey/hourkey/broker"
@@ -107,9 +109,10 @@ func (s *Server) requests(c *call) error {
 	return c.answer(http.StatusOK, s.wireRequests(requests))
 }
 
-// request gives one request; with ?wait= it waits, within bounds, until humans have decided.
+// request gives one request; with ?wait= it waits, within bounds, until humans have decided, and with &signed=N at
+// most until more than N of them have signed.
 func (s *Server) request(c *call) error {
-	query, err := c.query("wait")
+	query, err := c.query("wait", "signed")
 	if err != nil {
 		return err
 	}
@@ -117,7 +120,11 @@ func (s *Server) request(c *call) error {
 	if err != nil {
 		return err
 	}
-	request, err := s.await(c, c.param("id"), wait)
+	signed, err := signedOf(query.Get("signed"))
+	if err != nil {
+		return err
+	}
+	request, err := s.await(c, c.param("id"), wait, signed)
 	if err != nil {
 		return err
 	}
@@ -135,7 +142,19 @@ func waitOf(text string) (time.Duration, error) {
 	return min(wait, api.MaxWait), nil
 }
 
-func (s *Server) await(c *call, id string, wait time.Duration) (broker.Request, error) {
+// signedOf reads how many signatures the caller knows of; who says nothing waits for the decision alone.
+func signedOf(text string) (int, error) {
+	if text == "" {
+		return math.MaxInt, nil
+	}
+	signed, err := strconv.Atoi(text)
+	if err != nil || signed < 0 {
+		return 0, broker.Errorf(broker.CodeInvalid, "signed: expected how many humans have signed, as the last answer said").WithField("signed")
+	}
+	return signed, nil
+}
+
+func (s *Server) await(c *call, id string, wait time.Duration, signed int) (broker.Request, error) {
 	if wait == 0 {
 		return s.broker.Request(c.ctx(), c.caller, id)
 	}
@@ -152,7 +171,7 @@ func (s *Server) await(c *call, id string, wait time.Duration) (broker.Request, 
 		case <-ctx.Done():
 		}
 	}()
-	return s.broker.Await(ctx, c.caller, id)
+	return s.broker.Await(ctx, c.caller, id, signed)
 }
 
 func (s *Server) cancel(c *call) error {

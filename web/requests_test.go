@@ -202,7 +202,7 @@ func TestQueryRefused(t *testing.T) {
 	x := newSite(t)
 	me := bearer(x.agent.token())
 	for _, path := range []string{
-		"/v1/leases?al=true", "/v1/leases?all=1", "/v1/leases?all=true&all=false", "/v1/requests?limit=1", "/v1/requests/x?wait=-1s", "/v1/requests/x?wait=soon",
+		"/v1/leases?al=true", "/v1/leases?all=1", "/v1/leases?all=true&all=false", "/v1/requests?limit=1", "/v1/requests/x?wait=-1s", "/v1/requests/x?wait=soon", "/v1/requests/x?signed=-1", "/v1/requests/x?wait=1s&signed=one",
 		"/v1/requests/x?wait=%zz", "/v1/requests/x?wait=1s;x=2",
 	} {
 		x.do("GET", path, "", me).wantProblem(broker.CodeInvalid)

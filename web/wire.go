@@ -26,7 +26,7 @@ func (s *Server) wireRequest(r broker.Request) api.Request {
 		ID: r.ID, Agent: r.Agent, Owner: r.Owner, Task: r.Task, Environments: r.Environments, State: string(r.State),
 		TTLSeconds: seconds(r.EffectiveTTL()), Outcome: string(r.Decision.Outcome), Reasons: reasons(r.Decision.Reasons),
 		Verdict: r.Verdict, Reason: r.Reason, Created: r.Created, Deadline: r.Deadline, Expires: r.Expires,
-		Collected: r.Collected, Config: r.Config, Repeats: r.Repeats, Items: []api.Item{}, Taken: taken(r),
+		Collected: r.Collected, Config: r.Config, Repeats: r.Repeats, Signed: r.Signed, Items: []api.Item{}, Taken: taken(r),
 	}
 	if r.State == broker.RequestPending { // costly, and nobody signs it later
 		wire.Page, wire.Digest, wire.Phrase = s.origin+requestPage+r.ID, r.Digest(), r.Phrase()

@@ -151,14 +151,19 @@ func (a *app) decided(ctx context.Context, client *api.Client, request api.Reque
 
 // follow waits for the decision, and says what changes before it.
 func (a *app) follow(ctx context.Context, client *api.Client, request api.Request) (api.Request, error) {
-	defer a.progress(request)()
+	shown, stop := a.progress(request)
+	defer stop()
 	told := request
 	return client.Follow(ctx, request.ID, func(now api.Request) {
-		if !reflect.DeepEqual(now.Taken, told.Taken) {
-			a.say("a reviewer has approved less of it; it still waits for others")
+		switch less := !reflect.DeepEqual(now.Taken, told.Taken); {
+		case less:
+			a.say("a reviewer has approved less of it; it still waits for others%s", halfSigned(now))
 			a.announceTaken(now)
+		case now.Signed > told.Signed:
+			a.say("a reviewer has approved it; it still waits for others%s", halfSigned(now))
 		}
 		told = now
+		shown(now)
 	})
 }
 

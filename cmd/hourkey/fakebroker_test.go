@@ -8,9 +8,11 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -43,7 +45,6 @@ type fakeBroker struct {
 	tunnels  map[string]api.Gateway // lease → its credential
 	lose     map[string]int         // "METHOD path" → answers to lose
 	pages    string                 // origin of the pages, where a test wants another
-	narrowed int                    // times
 	polls    map[string]int         // request → how often somebody began to wait for its decision
 	decided  *sync.Cond
 }
@@ -268,7 +269,7 @@ func (f *fakeBroker) decide(ask api.RequestCreate) *api.Request {
 	if strings.Contains(strings.Join(scopes, " "), "delete") || ask.Environments[0] == "guarded" {
 		request.State, request.Outcome, request.Deadline = api.StatePending, "escalate", now.Add(time.Hour)
 		request.Reasons = []api.Reason{{Where: "policies/tasks/fix.yaml:6", Rule: "fix", Outcome: "escalate", Text: "delete wants a human"}}
-		request.Needs = []api.Need{{Environment: ask.Environments[0], Humans: 1}}
+		request.Needs = []api.Need{{Environment: ask.Environments[0], Humans: 2}}
 		request.Page, request.Phrase = cmp.Or(f.pages, f.URL)+"/requests/"+id, "amber-river-cobalt-lion"
 	}
 	return request
@@ -303,7 +304,11 @@ func (f *fakeBroker) request(r *http.Request) (any, *api.Problem) {
 		timer := time.AfterFunc(wait, wake)
 		defer timer.Stop()
 		defer contextAfter(r, wake)()
-		for was := f.narrowed; request.State == api.StatePending && f.narrowed == was && !over; {
+		known, err := strconv.Atoi(r.URL.Query().Get("signed"))
+		if err != nil {
+			known = math.MaxInt
+		}
+		for request.State == api.StatePending && request.Signed <= known && !over {
 			f.decided.Wait()
 		}
 	}
@@ -325,10 +330,10 @@ func (f *fakeBroker) narrow() int {
 	for _, request := range f.requests {
 		if request.State == api.StatePending {
 			narrowItems(request)
+			request.Signed++
 			count++
 		}
 	}
-	f.narrowed++
 	f.decided.Broadcast()
 	return count
 }

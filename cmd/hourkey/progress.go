@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hourkey/hourkey/web/api"
@@ -20,19 +21,23 @@ type statusLine struct {
 	shown string
 }
 
-// progress says on a terminal how much time there is for the decision, until stop is called. The time left
-// is told by this machine's clock: a wrong one shows a wrong number and changes nothing else.
-func (a *app) progress(request api.Request) (stop func()) {
+// progress says on a terminal what is waited for and how much time there is for it, until stop is called; shown takes
+// the request as it is now. The time left is told by this machine's clock: a wrong one shows a wrong number and changes
+// nothing else.
+func (a *app) progress(request api.Request) (shown func(api.Request), stop func()) {
 	width, _ := a.screen()
 	if width < lineRoom || a.output == outputJSON {
-		return func() {}
+		return func(api.Request) {}, func() {}
 	}
+	var latest atomic.Pointer[api.Request]
+	latest.Store(&request)
 	ticks := time.NewTicker(time.Second)
 	done := make(chan struct{})
 	var running sync.WaitGroup
 	running.Go(func() {
 		for {
-			a.draw("hourkey: waiting for a human, " + timeLeft(request, a.now()))
+			now := latest.Load()
+			a.draw("hourkey: waiting for a human" + halfSigned(*now) + ", " + timeLeft(*now, a.now()))
 			select {
 			case <-done:
 				return
@@ -40,11 +45,23 @@ func (a *app) progress(request api.Request) (stop func()) {
 			}
 		}
 	})
-	return func() {
+	return func(now api.Request) { latest.Store(&now) }, func() {
 		ticks.Stop()
 		close(done)
 		running.Wait()
 		a.draw("")
+	}
+}
+
+// halfSigned says how far a request has come that needs several humans, in brackets; nothing before the first.
+func halfSigned(request api.Request) string {
+	switch {
+	case request.Signed == 0:
+		return ""
+	case len(request.Needs) == 1:
+		return fmt.Sprintf(" (%d of %d have signed)", request.Signed, request.Needs[0].Humans)
+	default: // who counts where is the broker's to say
+		return fmt.Sprintf(" (%d signed)", request.Signed)
 	}
 }
 

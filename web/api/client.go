@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -98,9 +99,14 @@ func NewIdempotencyKey() string { return rand.Text() }
 // Request gives one request of this agent. While it is pending the broker holds the answer back for
 // up to wait (at most MaxWait); 0 answers at once.
 func (c *Client) Request(ctx context.Context, id string, wait time.Duration) (Request, error) {
+	return c.request(ctx, id, wait, url.Values{})
+}
+
+func (c *Client) request(ctx context.Context, id string, wait time.Duration, query url.Values) (Request, error) {
 	one := call{method: http.MethodGet, path: withID(PathRequest, id)}
 	if wait = min(wait, MaxWait).Truncate(time.Second); wait > 0 {
-		one.query, one.extra = url.Values{"wait": {wait.String()}}, wait
+		query.Set("wait", wait.String())
+		one.query, one.extra = query, wait
 	}
 	var answer Request
 	err := c.call(ctx, one, &answer)
@@ -152,19 +158,20 @@ func (c *Client) Await(ctx context.Context, id string) (Request, error) {
 }
 
 // Follow is Await, and hands every answer in which the request is still pending to seen: one comes at least
-// every half a minute.
+// every half a minute, and when one more human has signed.
 func (c *Client) Follow(ctx context.Context, id string, seen func(Request)) (Request, error) {
 	var failing time.Time
+	signed := 0
 	for {
 		asked := c.now()
-		request, err := c.Request(ctx, id, pollTime)
+		request, err := c.request(ctx, id, pollTime, url.Values{"signed": {strconv.Itoa(signed)}})
 		switch {
 		case err == nil && request.State != StatePending:
 			return request, nil
 		case ctx.Err() != nil:
 			return request, context.Cause(ctx)
 		case err == nil:
-			failing = time.Time{}
+			failing, signed = time.Time{}, request.Signed
 			seen(request)
 		case !passing(err):
 			return request, err

@@ -19,7 +19,7 @@ const (
 	PathAgentsEnroll  = "/v1/agents/enroll"             // POST EnrollRequest → EnrollResponse
 	PathTasks         = "/v1/tasks"                     // GET → TaskList
 	PathRequests      = "/v1/requests"                  // GET → RequestList; POST RequestCreate → Request
-	PathRequest       = "/v1/requests/{id}"             // GET [?wait=30s] → Request; DELETE: cancel → Request
+	PathRequest       = "/v1/requests/{id}"             // GET [?wait=30s[&signed=N]] → Request; DELETE: cancel → Request
 	PathCredentials   = "/v1/requests/{id}/credentials" // POST, no body → CredentialList
 	PathLeases        = "/v1/leases"                    // GET [?all=true] → LeaseList
 	PathLease         = "/v1/leases/{id}"               // DELETE: release → 204
@@ -140,6 +140,7 @@ type Request struct {
 	Outcome      string    `json:"outcome"` // allow, escalate
 	Reasons      []Reason  `json:"reasons,omitempty"`
 	Needs        []Need    `json:"needs,omitempty"`   // humans who must approve
+	Signed       int       `json:"signed,omitempty"`  // humans who have approved so far
 	Verdict      string    `json:"verdict,omitempty"` // a reviewer's words on a denial
 	Reason       string    `json:"reason,omitempty"`  // the agent's own words
 	Repeats      int       `json:"repeats,omitempty"` // how often the same was asked again while it waits: that gives this request
