@@ -1,9 +1,11 @@
 // Package issuertest is the conformance suite that every issuer passes against a real server
 // (docs/design, section 8): what a credential may do, what it may not, and how surely it ends.
 //
-// It owns: the promises an issuer makes to the broker, as tests. It does not know any provider: how a
-// credential is used is told to it by a Harness. It trusts the harness to tell a refusal by the
-// provider (Refused) from a fault on the way, since an unreachable server refuses everything.
+// It owns: the promises an issuer makes to the broker, as tests; and the steps that the adapters' own tests
+// have in common, from Wish to Lease, the killed broker (Dies) and the comparison with bare calls (Bench).
+// It does not know any provider: how a credential is used is told to it by a Harness. It trusts the harness
+// to tell a refusal by the provider (Refused) from a fault on the way, since an unreachable server refuses
+// everything.
 //
 // An adapter calls it from one test:
 //

@@ -13,13 +13,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/issuers/issuertest"
 	"github.com/hourkey/hourkey/issuers/jwt"
 )
 
 const (
 	base     = "https://hourkey.example"
 	audience = "https://orders.example"
-	lease    = "hk-i1-l1"
+	leased   = "hk-i1-l1" // the name of every lease
 )
 
 func noon() time.Time { return time.Date(2026, 11, 21, 12, 0, 0, 700_000_000, time.UTC) }
@@ -38,41 +39,31 @@ func config(environment string) jwt.Config {
 	}
 }
 
-func open(t *testing.T, config jwt.Config) *jwt.Issuer {
-	t.Helper()
+func open(tb testing.TB, config jwt.Config) *jwt.Issuer {
+	tb.Helper()
 	issuer, err := jwt.New(config)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return issuer
 }
 
-func scopes(t *testing.T, texts ...string) []broker.Scope {
-	t.Helper()
-	all := make([]broker.Scope, len(texts))
-	for i, text := range texts {
-		var err error
-		if all[i], err = broker.ParseScope(text); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return all
-}
-
-func describe(t *testing.T, issuer *jwt.Issuer, ttl time.Duration, texts ...string) broker.Description {
-	t.Helper()
-	d, err := issuer.Describe(t.Context(), broker.Wish{Scopes: scopes(t, texts...), TTL: ttl})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return d
+func wish(tb testing.TB, ttl time.Duration, texts ...string) broker.Wish {
+	tb.Helper()
+	return issuertest.Wish(tb, "orders-api", ttl, texts...)
 }
 
 func order(d broker.Description) broker.Order {
 	return broker.Order{
-		Name: lease, Lease: "l1", Description: d, TTL: d.TTL, Expires: noon().Add(d.TTL),
+		Name: leased, Lease: "l1", Description: d, TTL: d.TTL, Expires: noon().Add(d.TTL),
 		Agent: "ci/deploy", Owner: "alice", Task: "fix-orders",
 	}
+}
+
+// lease issues what the scopes say.
+func lease(t *testing.T, issuer *jwt.Issuer, texts ...string) (broker.Credential, broker.Handle) {
+	t.Helper()
+	return issuertest.Lease(t, issuer, order(issuertest.Describe(t, issuer, wish(t, 0, texts...))))
 }
 
 // part decodes the header (0) or the claims (1) of a compact token.
@@ -91,10 +82,7 @@ func part(t *testing.T, token broker.Secret, at int) map[string]any {
 
 func TestATokenSaysExactlyThis(t *testing.T) {
 	issuer := open(t, config("staging"))
-	credential, handle, err := issuer.Issue(t.Context(), order(describe(t, issuer, 0, "orders-api:orders/*:write,read", "orders-api:health:read")))
-	if err != nil {
-		t.Fatal(err)
-	}
+	credential, handle := lease(t, issuer, "orders/*:write,read", "health:read")
 	token := credential.Values["HOURKEY_TOKEN_ORDERS_API"]
 	if diff := cmp.Diff(map[string]any{"alg": "EdDSA", "typ": "at+jwt", "kid": issuer.TokenIssuer().KeyID()}, part(t, token, 0)); diff != "" {
 		t.Errorf("header (-want +got):\n%s", diff)
@@ -103,7 +91,7 @@ func TestATokenSaysExactlyThis(t *testing.T) {
 		return map[string]any{"type": "hourkey", "actions": actions, "identifier": identifier}
 	}
 	want := map[string]any{
-		"iss": base + "/t/staging", "aud": []any{audience}, "sub": "ci/deploy", "client_id": "ci/deploy", "jti": lease,
+		"iss": base + "/t/staging", "aud": []any{audience}, "sub": "ci/deploy", "client_id": "ci/deploy", "jti": leased,
 		"iat": float64(noon().Unix()), "exp": float64(noon().Unix() + 300), "owner": "alice", "task": "fix-orders",
 		"scope":                 "health:read orders/*:read orders/*:write",
 		"authorization_details": []any{detail("health", "read"), detail("orders/*", "read", "write")},
@@ -118,7 +106,7 @@ func TestATokenSaysExactlyThis(t *testing.T) {
 
 func TestADescriptionIsHonest(t *testing.T) {
 	issuer := open(t, config("staging"))
-	d := describe(t, issuer, 30*time.Minute, "orders-api:orders/*:read")
+	d := issuertest.Describe(t, issuer, wish(t, 30*time.Minute, "orders/*:read"))
 	if d.TTL != 5*time.Minute {
 		t.Errorf("TTL %s; want that of the target, 5m", d.TTL)
 	}
@@ -136,7 +124,7 @@ func TestADescriptionIsHonest(t *testing.T) {
 	if !strings.Contains(d.Ends, "5 minutes") || !strings.Contains(d.Ends, "only at services that ask") {
 		t.Errorf("Ends says %q", d.Ends)
 	}
-	other := describe(t, open(t, config("production")), 30*time.Minute, "orders-api:orders/*:read")
+	other := issuertest.Describe(t, open(t, config("production")), wish(t, 30*time.Minute, "orders/*:read"))
 	if d.Identity == other.Identity || d.Digest() == other.Digest() {
 		t.Error("two environments have one identity or one digest")
 	}
@@ -179,7 +167,7 @@ func TestNoTokenOutlivesItsDescription(t *testing.T) {
 	hour := config("staging")
 	hour.Settings.TTL = time.Hour
 	issuer := open(t, hour)
-	d := describe(t, issuer, 10*time.Minute, "orders-api:orders/*:read")
+	d := issuertest.Describe(t, issuer, wish(t, 10*time.Minute, "orders/*:read"))
 	for name, change := range map[string]func(*broker.Order){
 		"a second later than described":    func(o *broker.Order) { o.Expires = o.Expires.Add(time.Second) },
 		"more than an hour":                func(o *broker.Order) { o.Description.TTL = 2 * time.Hour; o.Expires = noon().Add(61 * time.Minute) },
@@ -198,10 +186,7 @@ func TestNoTokenOutlivesItsDescription(t *testing.T) {
 			}
 		})
 	}
-	credential, _, err := issuer.Issue(t.Context(), order(d))
-	if err != nil {
-		t.Fatal(err)
-	}
+	credential, _ := issuertest.Lease(t, issuer, order(d))
 	if credential.Expires.After(order(d).Expires) {
 		t.Errorf("expires %s, after the lease's %s", credential.Expires, order(d).Expires)
 	}
@@ -210,7 +195,7 @@ func TestNoTokenOutlivesItsDescription(t *testing.T) {
 func TestATTLOutsideItsBoundsIsRefused(t *testing.T) {
 	issuer := open(t, config("staging"))
 	for _, ttl := range []time.Duration{-time.Minute, time.Second, time.Hour + time.Second} {
-		_, err := issuer.Describe(t.Context(), broker.Wish{Scopes: scopes(t, "orders-api:orders/1:read"), TTL: ttl})
+		_, err := issuer.Describe(t.Context(), wish(t, ttl, "orders/1:read"))
 		if broker.CodeOf(err) != broker.CodeInvalid {
 			t.Errorf("TTL %s: %v", ttl, err)
 		}
@@ -281,10 +266,8 @@ func TestTheVariableIsTheFilesOrTheTargets(t *testing.T) {
 	for variable, set := range map[string]string{"HOURKEY_TOKEN_ORDERS_API_2": "", "ORDERS_TOKEN": "ORDERS_TOKEN"} {
 		c.Settings.Variable = set
 		issuer := open(t, c)
-		credential, _, err := issuer.Issue(t.Context(), order(describe(t, issuer, 0, "orders.api-2:health:read")))
-		if err != nil {
-			t.Fatal(err)
-		}
+		health := issuertest.Wish(t, "orders.api-2", 0, "health:read")
+		credential, _ := issuertest.Lease(t, issuer, order(issuertest.Describe(t, issuer, health)))
 		if credential.Values[variable].IsZero() {
 			t.Errorf("no %s in %v", variable, credential.Values)
 		}
@@ -322,19 +305,8 @@ func TestTheKeyIDIsTheThumbprintOfTheRFC(t *testing.T) {
 }
 
 func BenchmarkIssue(b *testing.B) {
-	issuer, err := jwt.New(config("staging"))
-	if err != nil {
-		b.Fatal(err)
-	}
-	scope, err := broker.ParseScope("orders-api:orders/*:read,write")
-	if err != nil {
-		b.Fatal(err)
-	}
-	d, err := issuer.Describe(b.Context(), broker.Wish{Scopes: []broker.Scope{scope}})
-	if err != nil {
-		b.Fatal(err)
-	}
-	o := order(d)
+	issuer := open(b, config("staging"))
+	o := order(issuertest.Describe(b, issuer, wish(b, 0, "orders/*:read,write")))
 	for b.Loop() {
 		if _, _, err := issuer.Issue(b.Context(), o); err != nil {
 			b.Fatal(err)

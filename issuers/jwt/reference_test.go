@@ -81,9 +81,9 @@ func TestConformance(t *testing.T) {
 	issuertest.Run(t, issuertest.Harness{
 		Issuer:    issuer,
 		Reopen:    func(t *testing.T) issuertest.Issuer { return open(t, live("staging")) },
-		ReadWrite: broker.Wish{Scopes: scopes(t, "orders-api:orders/*:read,write")},
-		Delete:    broker.Wish{Scopes: scopes(t, "orders-api:orders/*:read,write,delete")},
-		Unknown:   broker.Wish{Scopes: scopes(t, "orders-api:payments/*:read")},
+		ReadWrite: wish(t, 0, "orders/*:read,write"),
+		Delete:    wish(t, 0, "orders/*:read,write,delete"),
+		Unknown:   wish(t, 0, "payments/*:read"),
 		Short:     3 * time.Second,
 		Use: func(ctx context.Context, c broker.Credential, action broker.Actions) error {
 			path := "/orders/42"
@@ -131,10 +131,7 @@ func TestOneKeyForTwoEnvironmentsStillDoesNotCross(t *testing.T) {
 	two.Signer = func(string) (ed25519.PrivateKey, error) { return staging, nil }
 	production := serve(t, open(t, two).TokenIssuer(), audience, noon)
 	issuer := open(t, one)
-	credential, _, err := issuer.Issue(t.Context(), order(describe(t, issuer, 0, "orders-api:orders/*:read")))
-	if err != nil {
-		t.Fatal(err)
-	}
+	credential, _ := lease(t, issuer, "orders/*:read")
 	if err := use(t.Context(), production, credential.Values[variable], "GET", "/orders/"); !refusedByService(err) {
 		t.Errorf("a staging token at production: %v, want it refused", err)
 	}
@@ -143,10 +140,7 @@ func TestOneKeyForTwoEnvironmentsStillDoesNotCross(t *testing.T) {
 // A service's clock decides: to the second, whatever the fraction in which the lease ended.
 func TestATokenIsDeadInTheSecondOfItsExpiry(t *testing.T) {
 	issuer := open(t, config("staging"))
-	credential, _, err := issuer.Issue(t.Context(), order(describe(t, issuer, 0, "orders-api:orders/*:read")))
-	if err != nil {
-		t.Fatal(err)
-	}
+	credential, _ := lease(t, issuer, "orders/*:read")
 	for _, c := range []struct {
 		now  time.Time
 		dead bool
@@ -169,11 +163,8 @@ func TestATokenIsDeadInTheSecondOfItsExpiry(t *testing.T) {
 func TestARevokedTokenWorksUntilItsExpiryAsDeclared(t *testing.T) {
 	issuer := open(t, config("staging"))
 	server := serve(t, issuer.TokenIssuer(), audience, noon)
-	credential, handle, err := issuer.Issue(t.Context(), order(describe(t, issuer, 0, "orders-api:orders/*:read")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := issuer.Revoke(t.Context(), lease, handle); err != nil {
+	credential, handle := lease(t, issuer, "orders/*:read")
+	if err := issuer.Revoke(t.Context(), leased, handle); err != nil {
 		t.Fatal(err)
 	}
 	worked := use(t.Context(), server, credential.Values[variable], "GET", "/orders/") == nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/issuers/issuertest"
 	"github.com/hourkey/hourkey/issuers/postgres"
 )
 
@@ -131,13 +131,9 @@ func TestDeathAroundEveryStatement(t *testing.T) {
 	order := orderFor(describe(t, fresh, wish(t, readWrite...)), "")
 	for at, point := range points() {
 		order.Name = fmt.Sprintf("hk-death-%03d", at)
-		dying := s.config()
-		dying.Failpoint = func(here string) {
-			if here == point {
-				runtime.Goexit()
-			}
-		}
-		dead := until(func() {
+		dead := issuertest.Dies(point, func(failpoint func(string)) {
+			dying := s.config()
+			dying.Failpoint = failpoint
 			issuer := open(t, dying)
 			_, handle, err := issuer.Issue(t.Context(), order)
 			if err != nil {
@@ -172,19 +168,6 @@ func points() []string {
 		list = append(list, "before "+point, "after "+point)
 	}
 	return list
-}
-
-// until runs f and tells whether it ended early, by Goexit.
-func until(f func()) (early bool) {
-	early = true
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		f()
-		early = false
-	}()
-	<-done
-	return early
 }
 
 // Somebody else's GRANT on the same table, without our lock, makes PostgreSQL refuse with "tuple
@@ -278,11 +261,7 @@ func TestPrefixIsTheTablesOfNow(t *testing.T) {
 	if len(d.Facts) != 3 || d.Facts[0].Text == "" {
 		t.Errorf("facts: %+v", d.Facts)
 	}
-	credential, _, err := issuer.Issue(t.Context(), orderFor(d, "hk-now-1"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = issuer.Revoke(context.Background(), "hk-now-1", nil) })
+	credential, _ := issuertest.Lease(t, issuer, orderFor(d, "hk-now-1"))
 	s.Exec(t, s.staging, "SET ROLE "+s.owner+"; CREATE TABLE public.later (id int)")
 	if err := run(t.Context(), credential, "SELECT * FROM public.later"); state(err) != insufficientPrivilege {
 		t.Errorf("a table born later: %v; want it refused", err)

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/issuers/issuertest"
 	"github.com/hourkey/hourkey/issuers/postgres"
 	"github.com/hourkey/hourkey/issuers/postgres/pgtest"
 )
@@ -52,12 +53,7 @@ var serial int
 // newSite makes one on the server that all tests share; everything in it ends with the test.
 func newSite(tb testing.TB) *site {
 	tb.Helper()
-	if shared == nil {
-		if errors.Is(sharedError, pgtest.ErrAbsent) && os.Getenv("HOURKEY_TEST_ALL") != "1" {
-			tb.Skip(sharedError)
-		}
-		tb.Fatalf("starting PostgreSQL: %v", sharedError)
-	}
+	issuertest.Needs(tb, sharedError, pgtest.ErrAbsent)
 	return newSiteOn(tb, shared)
 }
 
@@ -116,55 +112,22 @@ func open(tb testing.TB, config postgres.Config) *postgres.Issuer {
 	return issuer
 }
 
+// What every adapter's tests do alike, by short names.
+var (
+	describe = issuertest.Describe
+	orderFor = issuertest.Order
+	next     = issuertest.Next
+)
+
 func wish(tb testing.TB, texts ...string) broker.Wish {
 	tb.Helper()
-	w := broker.Wish{TTL: 10 * time.Minute}
-	for _, text := range texts {
-		scope, err := broker.ParseScope("orders-db:" + text)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		w.Scopes = append(w.Scopes, scope)
-	}
-	return w
-}
-
-func describe(tb testing.TB, issuer *postgres.Issuer, w broker.Wish) broker.Description {
-	tb.Helper()
-	description, err := issuer.Describe(tb.Context(), w)
-	if err != nil {
-		tb.Fatalf("Describe: %v\n%s", err, next(err))
-	}
-	return description
-}
-
-func next(err error) string {
-	if e, ok := errors.AsType[*broker.Error](err); ok {
-		return e.Next
-	}
-	return ""
-}
-
-func orderFor(description broker.Description, name string) broker.Order {
-	return broker.Order{
-		Name: name, Lease: "lease", Description: description, TTL: description.TTL, Expires: time.Now().Add(description.TTL),
-		Agent: "claude-code", Owner: "alice", Task: "fix-orders-data",
-	}
+	return issuertest.Wish(tb, "orders-db", 10*time.Minute, texts...)
 }
 
 // lease issues what the scopes say and ends it with the test.
 func lease(tb testing.TB, issuer *postgres.Issuer, name string, texts ...string) (broker.Credential, broker.Handle) {
 	tb.Helper()
-	credential, handle, err := issuer.Issue(tb.Context(), orderFor(describe(tb, issuer, wish(tb, texts...)), name))
-	if err != nil {
-		tb.Fatalf("Issue: %v", err)
-	}
-	tb.Cleanup(func() {
-		if err := issuer.Revoke(context.Background(), name, handle); err != nil {
-			tb.Errorf("Revoke: %v", err)
-		}
-	})
-	return credential, handle
+	return issuertest.Lease(tb, issuer, orderFor(describe(tb, issuer, wish(tb, texts...)), name))
 }
 
 // login connects as the holder of a credential does.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/issuers/issuertest"
 	"github.com/hourkey/hourkey/issuers/postgres"
 	"github.com/hourkey/hourkey/issuers/postgres/pgtest"
 )
@@ -343,11 +344,7 @@ func TestCheckNamesEachPermissionThatTheAdminLacks(t *testing.T) {
 
 func check(t *testing.T, issuer *postgres.Issuer, object string) *broker.Finding {
 	t.Helper()
-	found, err := issuer.Check(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range found {
+	for _, f := range issuertest.Findings(t, issuer) {
 		if f.Object == object {
 			return &f
 		}

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/issuers/issuertest"
 	"github.com/hourkey/hourkey/issuers/kubernetes/kubetest"
 	"github.com/hourkey/hourkey/issuers/vault/session"
 	"github.com/hourkey/hourkey/issuers/vault/vaulttest"
@@ -47,12 +48,7 @@ func TestMain(m *testing.M) {
 func vault(tb testing.TB) *vaulttest.Server {
 	tb.Helper()
 	server, err := start()
-	if errors.Is(err, vaulttest.ErrAbsent) && os.Getenv("HOURKEY_TEST_ALL") != "1" {
-		tb.Skip(err)
-	}
-	if err != nil {
-		tb.Fatal(err)
-	}
+	issuertest.Needs(tb, err, vaulttest.ErrAbsent)
 	started = server
 	return server
 }
