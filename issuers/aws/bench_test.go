@@ -2,10 +2,7 @@ package aws_test
 
 import (
 	"context"
-	"fmt"
 	"net/http"
-	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,36 +13,19 @@ import (
 	"github.com/hourkey/hourkey/broker"
 	"github.com/hourkey/hourkey/issuers/aws"
 	"github.com/hourkey/hourkey/issuers/aws/miniotest"
+	"github.com/hourkey/hourkey/issuers/issuertest"
 )
 
-// BenchmarkIssue compares what a request costs at the issuer, Describe and then Issue, with the same calls made bare by
-// the SDK: AssumeRole with the same policy, and GetBucketVersioning before it where the request is for writing. Rounds
-// alternate, so that both meet the same machine. ×p50 and ×total are the ratios.
+// BenchmarkIssue compares the issuer with the same calls made bare by the SDK: AssumeRole with the same policy, and GetBucketVersioning before it
+// where the request is for writing.
 func BenchmarkIssue(b *testing.B) {
 	s := newSite(b)
 	issuer := s.issuer(b)
 	for _, actions := range []string{"read", "read,write"} {
-		w := wish(b, "s3/"+s.bucket+"/app/*:"+actions)
-		floor := newFloor(b, s, issuer, w)
-		for _, clients := range []int{1, 64} {
-			b.Run(fmt.Sprintf("%s/clients=%d", actions, clients), func(b *testing.B) {
-				var ours, bare round
-				request := func(ctx context.Context) error { return issueOnce(ctx, issuer, w) }
-				ours.play(b, clients, request) // warm: connections, the session that looks
-				bare.play(b, clients, floor.request)
-				ours, bare = round{}, round{}
-				for range b.N {
-					ours.play(b, clients, request)
-					bare.play(b, clients, floor.request)
-				}
-				b.ReportMetric(ours.percentile(50), "ms-p50")
-				b.ReportMetric(ours.percentile(99), "ms-p99")
-				b.ReportMetric(bare.percentile(50), "bare-ms-p50")
-				b.ReportMetric(bare.percentile(99), "bare-ms-p99")
-				b.ReportMetric(ours.percentile(50)/bare.percentile(50), "×p50")
-				b.ReportMetric(float64(ours.total)/float64(bare.total), "×total")
-			})
-		}
+		b.Run(actions, func(b *testing.B) {
+			w := wish(b, "s3/"+s.bucket+"/app/*:"+actions)
+			issuertest.Bench(b, issuer, w, newFloor(b, s, issuer, w).request)
+		})
 	}
 }
 
@@ -54,52 +34,10 @@ func BenchmarkOwnWork(b *testing.B) {
 	issuer := newCloud().issuer(b)
 	w := wish(b, "s3/acme-staging/app/*:read", "sqs/orders:write")
 	for b.Loop() {
-		if err := issueOnce(b.Context(), issuer, w); err != nil {
+		if _, _, err := issuer.Issue(b.Context(), orderFor(describe(b, issuer, w), "hk-bench-1")); err != nil {
 			b.Fatal(err)
 		}
 	}
-}
-
-func issueOnce(ctx context.Context, issuer *aws.Issuer, w broker.Wish) error {
-	d, err := issuer.Describe(ctx, w)
-	if err != nil {
-		return err
-	}
-	_, _, err = issuer.Issue(ctx, orderFor(d, "hk-bench-1"))
-	return err
-}
-
-// round collects the times of many requests.
-type round struct {
-	each  []time.Duration
-	total time.Duration
-}
-
-func (r *round) percentile(p int) float64 {
-	slices.Sort(r.each)
-	return r.each[len(r.each)*p/101].Seconds() * 1000
-}
-
-// play runs one request for each client at once.
-func (r *round) play(b *testing.B, clients int, request func(context.Context) error) {
-	b.Helper()
-	var mu sync.Mutex
-	var all sync.WaitGroup
-	began := time.Now()
-	for range clients {
-		all.Go(func() {
-			start := time.Now()
-			err := request(b.Context())
-			took := time.Since(start)
-			mu.Lock()
-			defer mu.Unlock()
-			if r.each = append(r.each, took); err != nil {
-				b.Error(err)
-			}
-		})
-	}
-	all.Wait()
-	r.total += time.Since(began)
 }
 
 // floor is the bare SDK, with a pool of connections like the issuer's.
@@ -133,12 +71,12 @@ func newFloor(b *testing.B, s *site, issuer *aws.Issuer, w broker.Wish) *floor {
 	}
 }
 
-func (f *floor) request(ctx context.Context) error {
+func (f *floor) request(ctx context.Context, _ string) (broker.Handle, error) {
 	if f.looks {
 		if _, err := f.s3.GetBucketVersioning(ctx, &s3.GetBucketVersioningInput{Bucket: &f.bucket}); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	_, err := f.sts.AssumeRole(ctx, &f.input)
-	return err
+	return nil, err
 }

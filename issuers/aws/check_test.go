@@ -9,16 +9,13 @@ import (
 
 	"github.com/hourkey/hourkey/broker"
 	"github.com/hourkey/hourkey/issuers/aws"
+	"github.com/hourkey/hourkey/issuers/issuertest"
 )
 
 func check(t *testing.T, issuer *aws.Issuer) map[string]broker.Finding {
 	t.Helper()
-	found, err := issuer.Check(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
 	by := map[string]broker.Finding{}
-	for _, f := range found {
+	for _, f := range issuertest.Findings(t, issuer) {
 		if f.Problem == "" || f.Mend == "" {
 			t.Errorf("%+v lacks what is wrong, or what mends it", f)
 		}

@@ -38,9 +38,10 @@
 // # How surely a lease ends
 //
 // The last Deny ends it to the second, by the provider's clock at every call, whether or not a broker runs; presigned URLs
-// and console sessions made of it end with it. STS makes no session shorter than 15 minutes; the one of a shorter lease exists until then,
-// able to do nothing. Before its time a session cannot be ended singly. All sessions of the role that are older than now
-// can: "Revoke active sessions" in the IAM console adds the policy AWSRevokeOlderSessions to the role.
+// made of it end with it. STS makes no session shorter than 15 minutes; the one of a shorter lease exists until then,
+// able to do nothing. A sign-in to the console made of it can be told to last longer than the credential: that it keeps the
+// policy, and so the end, is not proven. Before its time a session cannot be ended singly. All sessions of the role that are
+// older than now can: "Revoke active sessions" in the IAM console adds the policy AWSRevokeOlderSessions to the role.
 //
 // # A server that is not AWS
 //

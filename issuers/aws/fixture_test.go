@@ -1,7 +1,6 @@
 package aws_test
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -14,6 +13,7 @@ import (
 	"github.com/hourkey/hourkey/broker"
 	"github.com/hourkey/hourkey/issuers/aws"
 	"github.com/hourkey/hourkey/issuers/aws/miniotest"
+	"github.com/hourkey/hourkey/issuers/issuertest"
 )
 
 // One MinIO for the package, started when the first test wants it.
@@ -34,12 +34,7 @@ func TestMain(m *testing.M) {
 func server(tb testing.TB) *miniotest.Server {
 	tb.Helper()
 	minio.once.Do(func() { minio.server, minio.err = miniotest.New() })
-	if errors.Is(minio.err, miniotest.ErrAbsent) && os.Getenv("HOURKEY_TEST_ALL") != "1" {
-		tb.Skip(minio.err)
-	}
-	if minio.err != nil {
-		tb.Fatal(minio.err)
-	}
+	issuertest.Needs(tb, minio.err, miniotest.ErrAbsent)
 	return minio.server
 }
 
@@ -95,49 +90,22 @@ func open(tb testing.TB, config aws.Config) *aws.Issuer {
 	return issuer
 }
 
+// What every adapter's tests do alike, by short names.
+var (
+	describe = issuertest.Describe
+	orderFor = issuertest.Order
+	next     = issuertest.Next
+)
+
 func wish(tb testing.TB, texts ...string) broker.Wish {
 	tb.Helper()
-	w := broker.Wish{TTL: 20 * time.Minute}
-	for _, text := range texts {
-		scope, err := broker.ParseScope("files:" + text)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		w.Scopes = append(w.Scopes, scope)
-	}
-	return w
-}
-
-func describe(tb testing.TB, issuer *aws.Issuer, w broker.Wish) broker.Description {
-	tb.Helper()
-	d, err := issuer.Describe(tb.Context(), w)
-	if err != nil {
-		tb.Fatalf("Describe: %v\n%s", err, next(err))
-	}
-	return d
-}
-
-func next(err error) string {
-	if e, ok := errors.AsType[*broker.Error](err); ok {
-		return e.Next
-	}
-	return ""
-}
-
-func orderFor(d broker.Description, name string) broker.Order {
-	return broker.Order{
-		Name: name, Lease: "lease", Description: d, TTL: d.TTL, Expires: time.Now().Add(d.TTL),
-		Agent: "claude-code", Owner: "alice", Task: "fix-orders-data",
-	}
+	return issuertest.Wish(tb, "files", 20*time.Minute, texts...)
 }
 
 // lease issues what the scopes say.
 func lease(tb testing.TB, issuer *aws.Issuer, texts ...string) broker.Credential {
 	tb.Helper()
-	credential, _, err := issuer.Issue(tb.Context(), orderFor(describe(tb, issuer, wish(tb, texts...)), "hk-test-1"))
-	if err != nil {
-		tb.Fatalf("Issue: %v", err)
-	}
+	credential, _ := issuertest.Lease(tb, issuer, orderFor(describe(tb, issuer, wish(tb, texts...)), "hk-test-1"))
 	return credential
 }
 

@@ -25,6 +25,15 @@ type looked struct {
 	session  aws.Credentials
 	s3       *s3.Client
 	at       time.Time
+	// asked maps the buckets that were asked about while looking to what they answered: nothing is asked twice for one
+	// request. It is the caller's who looked; to all later ones it is nil, since a bucket can be another a moment later.
+	asked map[string]versioning
+}
+
+// versioning is what a bucket answered about its versions.
+type versioning struct {
+	kept bool
+	err  error
 }
 
 // lookFor is how long that session is used. It is good for 15 minutes.
@@ -56,7 +65,9 @@ func (i *Issuer) lookOrRenew(ctx context.Context, believed time.Duration) (*look
 	if err != nil {
 		return nil, i.fault("looking at the role", err)
 	}
-	i.seen = seen
+	later := *seen
+	later.asked = nil
+	i.seen = &later
 	return seen, nil
 }
 
@@ -84,7 +95,7 @@ func (i *Issuer) lookNow(ctx context.Context) (*looked, error) {
 	if err != nil {
 		return nil, err
 	}
-	seen := &looked{identity: got.identity, caller: caller, session: got.Credentials, s3: i.newS3(static(got.Credentials)), at: at}
+	seen := &looked{identity: got.identity, caller: caller, session: got.Credentials, s3: i.newS3(static(got.Credentials)), at: at, asked: map[string]versioning{}}
 	if i.isCompatible() {
 		if err := i.prove(ctx, seen); err != nil {
 			return nil, err
@@ -232,8 +243,20 @@ func (i *Issuer) proveAdministration(ctx context.Context, as aws.Credentials) er
 	return nil
 }
 
-// versioned asks whether a bucket keeps what is overwritten. It must belong to the role's account.
+// versioned tells whether a bucket keeps what is overwritten. Who looked at the role just now asks each bucket once.
 func (i *Issuer) versioned(ctx context.Context, seen *looked, name string) (bool, error) {
+	if answer, known := seen.asked[name]; known {
+		return answer.kept, answer.err
+	}
+	kept, err := i.askVersioned(ctx, seen, name)
+	if seen.asked != nil {
+		seen.asked[name] = versioning{kept, err}
+	}
+	return kept, err
+}
+
+// askVersioned asks the bucket. It must belong to the role's account.
+func (i *Issuer) askVersioned(ctx context.Context, seen *looked, name string) (bool, error) {
 	input := &s3.GetBucketVersioningInput{Bucket: &name}
 	if !i.isCompatible() {
 		input.ExpectedBucketOwner = &i.role.account

@@ -1,7 +1,6 @@
 package aws_test
 
 import (
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,18 +12,14 @@ import (
 	"github.com/hourkey/hourkey/broker"
 	"github.com/hourkey/hourkey/issuers/aws"
 	"github.com/hourkey/hourkey/issuers/aws/miniotest"
+	"github.com/hourkey/hourkey/issuers/issuertest"
 )
 
 // tofu runs a command of OpenTofu in a folder with a lease's credential, as `hourkey exec` does.
 func tofu(t *testing.T, folder string, c broker.Credential, args ...string) (string, error) {
 	t.Helper()
 	path, err := miniotest.Tofu()
-	switch {
-	case errors.Is(err, miniotest.ErrAbsent) && os.Getenv("HOURKEY_TEST_ALL") == "":
-		t.Skip(err)
-	case err != nil:
-		t.Fatal(err)
-	}
+	issuertest.Needs(t, err, miniotest.ErrAbsent)
 	run := exec.Command(path, args...)
 	run.Dir, run.Env = folder, []string{"PATH=/usr/bin:/bin", "HOME=" + folder, "TF_IN_AUTOMATION=1", "CHECKPOINT_DISABLE=1"}
 	for name, value := range c.Values {

@@ -28,9 +28,18 @@ func TestClassesThatMatter(t *testing.T) {
 			iam:AttachRolePolicy iam:CreateUser secretsmanager:GetSecretValue ssm:GetParameter kms:Decrypt lambda:GetFunction
 			lambda:UpdateFunctionConfiguration ecs:DescribeTaskDefinition ecs:ExecuteCommand ssm:SendCommand ssm:StartSession rds-db:connect
 			cloudtrail:StopLogging guardduty:DeleteDetector ec2:AuthorizeSecurityGroupIngress cloudformation:CreateStack
-			logs:Unmask sqs:AddPermission sqs:SetQueueAttributes`,
+			logs:Unmask sqs:AddPermission sqs:SetQueueAttributes
+			codebuild:StartBuild codebuild:StartBuildBatch codebuild:StartSandbox batch:SubmitJob batch:SubmitServiceJob ecs:RunTask ecs:StartTask
+			elasticmapreduce:AddJobFlowSteps elasticmapreduce:RunJobFlow emr-containers:StartJobRun emr-serverless:StartJobRun glue:StartJobRun
+			glue:CreateTrigger deadline:CreateJob amplify:CreateBranch sagemaker:CreateTrainingJob sagemaker:CreateProcessingJob states:TestState
+			ec2:CreateLaunchTemplateVersion bedrock:StartFlowExecution iot:CreateJob omics:StartRun synthetics:StartCanaryDryRun
+			chime:GetAttendee chime:ListAttendees chime:GetBot elasticbeanstalk:RetrieveEnvironmentInfo lambda:GetLayerVersion wickr:GetOidcInfo
+			cognito-idp:DescribeUserImportJob connect:GetAttachedFile devicefarm:ListArtifacts dataexchange:GetJob emr-serverless:GetDashboardForJobRun
+			firehose:DescribeDeliveryStream iotwireless:GetWirelessDevice directconnect:DescribeVirtualInterfaces eks:DescribeCluster
+			ec2:DescribeVerifiedAccessTrustProviders kinesisvideo:GetIceServerConfig transcribe:GetTranscriptionJob translate:GetTerminology
+			ses:GetArchiveMessage workdocs:GetDocumentVersion quicksight:DescribeAssetBundleExportJob codebuild:RetryBuild`,
 		"refused": `sts:AssumeRole sts:GetFederationToken sts:GetSessionToken ecr:GetAuthorizationToken iam:CreateAccessKey
-			redshift:GetClusterCredentials s3:NoSuchThing nosuch:GetObject s3:* s3:Get* * s3 : s3: :GetObject`,
+			redshift:GetClusterCredentials gamelift:CreateBuild s3:NoSuchThing nosuch:GetObject s3:* s3:Get* * s3 : s3: :GetObject`,
 	} {
 		for action := range strings.FieldsSeq(list) {
 			if v := Classify(action); v.ClassName() != class || v.Why == "" {
