@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/issuers/issuertest"
 	"github.com/hourkey/hourkey/issuers/vault"
 	"github.com/hourkey/hourkey/issuers/vault/vaulttest"
 )
@@ -216,7 +217,7 @@ func TestAttackDatabaseIsDownWhenTheTokenEnds(t *testing.T) {
 	database.Exec(t, "postgres", "ALTER ROLE "+s.admin+" NOLOGIN", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '"+s.admin+"'")
 	back := sync.OnceFunc(func() { database.Exec(t, "postgres", "ALTER ROLE "+s.admin+" LOGIN") })
 	defer back()
-	until(t, func() bool { names, err := issuer.List(t.Context(), "hk-down-"); return err == nil && len(names) == 0 })
+	issuertest.Until(t, func() bool { names, err := issuer.List(t.Context(), "hk-down-"); return err == nil && len(names) == 0 })
 	if err := run(t.Context(), credential, "SELECT 1"); err != nil {
 		t.Errorf("the login, with nobody to end it: %v: the wall is stronger than declared", err)
 	}
@@ -378,17 +379,24 @@ func TestAttackRolesOfAWSThatGiveMore(t *testing.T) {
 		refused bool
 		has     broker.Actions
 	}{
-		"Vault's own powers":      {map[string]any{"credential_type": "session_token"}, true, 0},
-		"two roles":               {map[string]any{"credential_type": "assumed_role", "role_arns": "arn:aws:iam::123456789012:role/staging,arn:aws:iam::123456789012:role/production", "policy_document": document}, true, 0},
-		"an administrator":        {map[string]any{"credential_type": "assumed_role", "role_arns": "arn:aws:iam::123456789012:role/staging", "policy_arns": "arn:aws:iam::aws:policy/AdministratorAccess"}, false, broker.Delete | broker.Admin},
-		"beside a small document": {map[string]any{"credential_type": "federation_token", "policy_document": document, "policy_arns": "arn:aws:iam::aws:policy/AmazonS3FullAccess"}, false, broker.Delete},
-		"what reads alone":        {map[string]any{"credential_type": "federation_token", "policy_arns": "arn:aws:iam::aws:policy/ReadOnlyAccess"}, false, 0},
+		"Vault's own powers":          {map[string]any{"credential_type": "session_token"}, true, 0},
+		"two roles":                   {map[string]any{"credential_type": "assumed_role", "role_arns": "arn:aws:iam::123456789012:role/staging,arn:aws:iam::123456789012:role/production", "policy_document": document}, true, 0},
+		"an administrator":            {map[string]any{"credential_type": "assumed_role", "role_arns": "arn:aws:iam::123456789012:role/staging", "policy_arns": "arn:aws:iam::aws:policy/AdministratorAccess"}, false, broker.Delete | broker.Admin},
+		"beside a small document":     {map[string]any{"credential_type": "federation_token", "policy_document": document, "policy_arns": "arn:aws:iam::aws:policy/AmazonS3FullAccess"}, false, broker.Delete},
+		"by its name for reading":     {map[string]any{"credential_type": "federation_token", "policy_arns": "arn:aws:iam::aws:policy/ReadOnlyAccess"}, false, broker.Delete | broker.Admin},
+		"in a group":                  {map[string]any{"credential_type": "federation_token", "policy_document": document, "iam_groups": "readers"}, false, broker.Delete | broker.Admin},
+		"a role that nothing narrows": {map[string]any{"credential_type": "assumed_role", "role_arns": "arn:aws:iam::123456789012:role/staging"}, false, broker.Delete | broker.Admin},
+		"deleting by other names":     {map[string]any{"credential_type": "federation_token", "policy_document": allow("dynamodb:BatchWriteItem", "rds:ModifyDBInstance", "ec2:StopInstances")}, false, broker.Delete},
+		"power by other names":        {map[string]any{"credential_type": "federation_token", "policy_document": allow("ssm:SendCommand", "cloudtrail:StopLogging", "lambda:GetFunction")}, false, broker.Admin},
 	} {
 		s.Delete(t, s.settings.Mount+"/roles/deploy")
 		s.Write(t, s.settings.Mount+"/roles/deploy", one.role)
 		d, err := s.issuer(t).Describe(t.Context(), w)
 		if (err != nil) != one.refused || !one.has.IsSubsetOf(broker.AllActions(d.Scopes)) {
 			t.Errorf("%s: %v, %v; want it refused: %t, with %s", name, broker.Texts(d.Scopes), err, one.refused, one.has)
+		}
+		if !one.refused && !broker.AllActions(d.Means()).NeedsHuman() {
+			t.Errorf("%s: no human decides", name)
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package vault
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -49,13 +48,18 @@ func (e awsEngine) judge(i *Issuer, read papers, offer Offer) (offered, error) {
 	case kinds[0] == "assumed_role" && len(session.Texts(data["role_arns"])) != 1:
 		return offered{}, broker.Errorf(broker.CodeWall, "%s: role %s does not name one role of AWS", i.config.Ref, offer.Role).WithNext("set role_arns to the one role of this environment")
 	}
-	document, _ := data["policy_document"].(string)
-	plain, err := plainAWS(document)
+	allowed, err := allowedAWS(kinds[0], data)
 	if err != nil {
 		return offered{}, broker.Errorf(broker.CodeWall, "%s: the policy document of role %s cannot be read", i.config.Ref, offer.Role).Because(err)
 	}
-	plain |= plainPolicies(session.Texts(data["policy_arns"]))
-	return i.believe(offer, data, plain, broker.WallFact{Stops: "use after the end", Wall: broker.WallNative, How: e.traits().ends}), nil
+	found := i.believe(offer, data, plainAWS(allowed), broker.WallFact{Stops: "use after the end", Wall: broker.WallNative, How: e.traits().ends})
+	if e.sts {
+		found.walls = append(found.walls, broker.WallFact{Stops: "use after a revoke, before the end", Wall: broker.WallNone, How: "a session of STS cannot be taken back"})
+	}
+	if slices.ContainsFunc(allowed, writesObjects) {
+		i.overwritingObjects(&found)
+	}
+	return found, nil
 }
 
 func (e awsEngine) path(s Settings, offer Offer) string {
@@ -78,91 +82,4 @@ func (e awsEngine) values(_ Settings, got issued) (credentialValues, error) {
 		names["session_token"] = "AWS_SESSION_TOKEN"
 	}
 	return taken(got, names)
-}
-
-// plainAWS gives the actions that a policy document plainly allows. It is a floor, no judgement: what an action does at
-// AWS cannot be told from its name.
-func plainAWS(document string) (broker.Actions, error) {
-	if document == "" {
-		return 0, nil
-	}
-	var policy struct{ Statement json.RawMessage }
-	if err := json.Unmarshal([]byte(document), &policy); err != nil {
-		return 0, err
-	}
-	type statement struct {
-		Effect            string
-		Action, NotAction any
-	}
-	var list []statement
-	if json.Unmarshal(policy.Statement, &list) != nil {
-		list = make([]statement, 1)
-		if err := json.Unmarshal(policy.Statement, &list[0]); err != nil {
-			return 0, err
-		}
-	}
-	var plain broker.Actions
-	for _, one := range list {
-		if !strings.EqualFold(one.Effect, "Allow") {
-			continue
-		}
-		if one.NotAction != nil {
-			plain |= broker.Read | broker.Write | broker.Delete | broker.Admin
-		}
-		for _, action := range texts(one.Action) {
-			plain |= plainAction(action)
-		}
-	}
-	return plain, nil
-}
-
-// texts reads a text or a list of them.
-func texts(value any) []string {
-	if text, ok := value.(string); ok {
-		return []string{text}
-	}
-	return session.Texts(value)
-}
-
-// plainPolicies gives what the names of AWS's own managed policies say.
-func plainPolicies(arns []string) broker.Actions {
-	var plain broker.Actions
-	for _, arn := range arns {
-		_, name, ofAWS := strings.Cut(arn, ":iam::aws:policy/")
-		switch {
-		case !ofAWS:
-		case strings.Contains(name, "ReadOnly"):
-			plain |= broker.Read
-		default: // AdministratorAccess, PowerUserAccess, AmazonS3FullAccess, …
-			plain |= broker.Read | broker.Write | broker.Delete | broker.Admin
-		}
-	}
-	return plain
-}
-
-func plainAction(action string) broker.Actions {
-	service, verb, _ := strings.Cut(strings.ToLower(action), ":")
-	begins := func(words ...string) bool {
-		return slices.ContainsFunc(words, func(word string) bool { return strings.HasPrefix(verb, word) })
-	}
-	holds := func(words ...string) bool {
-		return slices.ContainsFunc(words, func(word string) bool { return strings.Contains(verb, word) })
-	}
-	isReading := begins("get", "list", "describe", "head", "batchget")
-	handsOut := slices.Contains([]string{"iam", "sts", "organizations", "sso", "account", "kms", "secretsmanager"}, service)
-	switch {
-	case verb == "" || strings.ContainsAny(service, "*?"), strings.ContainsAny(verb, "*?") && !isReading: // a star may stand for PutBucketPolicy
-		return broker.Read | broker.Write | broker.Delete | broker.Admin
-	case handsOut && !begins("list", "describe"), isReading && holds("secret", "password", "credential", "token", "parameter"):
-		return broker.Admin
-	case isReading:
-		return broker.Read
-	case begins("delete", "terminate", "remove", "purge", "destroy", "batchdelete"):
-		return broker.Write | broker.Delete
-	case holds("policy", "acl", "permission", "role"):
-		return broker.Admin
-	case holds("lifecycle", "versioning", "retention", "backup", "replication"):
-		return broker.Write | broker.Delete
-	}
-	return broker.Write
 }

@@ -9,94 +9,18 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/hourkey/hourkey/broker"
-	"github.com/hourkey/hourkey/issuers/vault"
+	"github.com/hourkey/hourkey/issuers/issuertest"
 	"github.com/hourkey/hourkey/issuers/vault/vaulttest"
 )
 
-// BenchmarkIssue compares what a request costs at the issuer, Describe and then Issue, with the same calls of Vault made bare:
-// the same reads, all at once as the issuer makes them, then the token, then the credential, then a look whether all is still so. Rounds alternate, so that both
-// meet the same machine. ×p50 and ×total are the ratios. Ends are not timed.
+// BenchmarkIssue compares the issuer with the same calls of Vault made bare: the same reads, all at once as the issuer makes them, then the token,
+// then the credential, then a look whether all is still so.
 func BenchmarkIssue(b *testing.B) {
 	s := newShop(b)
-	issuer := s.issuer(b)
-	bare := newBare(b, s)
-	for _, clients := range []int{1, 64} {
-		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
-			var ours, floor round
-			ours.play(b, issuer, clients, byIssuer(issuer)) // warm: login, connections
-			floor.play(b, issuer, clients, bare.request)
-			ours, floor = round{}, round{}
-			for range b.N {
-				ours.play(b, issuer, clients, byIssuer(issuer))
-				floor.play(b, issuer, clients, bare.request)
-			}
-			b.ReportMetric(ours.percentile(50), "ms-p50")
-			b.ReportMetric(ours.percentile(99), "ms-p99")
-			b.ReportMetric(floor.percentile(50), "bare-ms-p50")
-			b.ReportMetric(floor.percentile(99), "bare-ms-p99")
-			b.ReportMetric(ours.percentile(50)/floor.percentile(50), "×p50")
-			b.ReportMetric(float64(ours.total)/float64(floor.total), "×total")
-		})
-	}
+	issuertest.Bench(b, s.issuer(b), wish(b, "public.orders:read,write"), newBare(b, s).request)
 	b.Logf("Vault uses %d MB", server.MemoryKB(b)/1024)
-}
-
-// round collects the times of many requests.
-type round struct {
-	each  []time.Duration
-	total time.Duration
-}
-
-func (r *round) percentile(p int) float64 {
-	slices.Sort(r.each)
-	return r.each[len(r.each)*p/101].Seconds() * 1000
-}
-
-// play runs one request for each client at once, and ends the leases afterwards, untimed.
-func (r *round) play(b *testing.B, issuer *vault.Issuer, clients int, request func(context.Context, string) (broker.Handle, error)) {
-	b.Helper()
-	var mu sync.Mutex
-	var all sync.WaitGroup
-	handles := make([]broker.Handle, clients)
-	began := time.Now()
-	for at := range clients {
-		all.Go(func() {
-			start := time.Now()
-			handle, err := request(b.Context(), fmt.Sprintf("hk-bench-%d", at))
-			took := time.Since(start)
-			mu.Lock()
-			defer mu.Unlock()
-			handles[at] = handle
-			if r.each = append(r.each, took); err != nil {
-				b.Error(err)
-			}
-		})
-	}
-	all.Wait()
-	r.total += time.Since(began)
-	for at, handle := range handles {
-		all.Go(func() {
-			if err := issuer.Revoke(b.Context(), fmt.Sprintf("hk-bench-%d", at), handle); err != nil {
-				b.Error(err)
-			}
-		})
-	}
-	all.Wait()
-}
-
-func byIssuer(issuer *vault.Issuer) func(context.Context, string) (broker.Handle, error) {
-	w := broker.Wish{TTL: 10 * time.Minute, Scopes: []broker.Scope{{Target: "orders-db", Resource: "public.orders", Actions: broker.Read | broker.Write}}}
-	return func(ctx context.Context, name string) (broker.Handle, error) {
-		d, err := issuer.Describe(ctx, w)
-		if err != nil {
-			return nil, err
-		}
-		_, handle, err := issuer.Issue(ctx, orderFor(d, name))
-		return handle, err
-	}
 }
 
 // bare makes the calls with net/http, over as many connections as the issuer has.

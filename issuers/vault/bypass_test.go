@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/issuers/issuertest"
 	"github.com/hourkey/hourkey/issuers/vault"
 	"github.com/hourkey/hourkey/issuers/vault/vaulttest"
 )
@@ -142,10 +143,7 @@ func TestBypassLoginThatOwnsALargeObject(t *testing.T) {
 	if !hasWall(description, "owns at its end", broker.WallWeak) || !hasWall(description, "open session", broker.WallWeak) {
 		t.Error("with Vault's own revocation, the description does not say what is left")
 	}
-	credential, handle, err := issuer.Issue(t.Context(), orderFor(description, "hk-by-8"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	credential, handle = issuertest.Lease(t, issuer, orderFor(description, "hk-by-8"))
 	if err := run(t.Context(), credential, "SELECT lo_create(0)"); err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +190,7 @@ func TestRoleThatLivesLongerThanTheLease(t *testing.T) {
 	if _, _, err := issuer.Issue(t.Context(), order); err != nil {
 		t.Fatal(err)
 	}
-	until(t, func() bool {
+	issuertest.Until(t, func() bool {
 		return database.Try(s.staging, "DO $$ BEGIN IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'hk-short-1') THEN RAISE 'there'; END IF; END $$") == nil
 	})
 }

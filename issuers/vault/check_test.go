@@ -12,15 +12,6 @@ import (
 	"github.com/hourkey/hourkey/issuers/vault/session"
 )
 
-func findings(t *testing.T, issuer *vault.Issuer) []broker.Finding {
-	t.Helper()
-	found, err := issuer.Check(t.Context())
-	if err != nil {
-		t.Fatalf("Check: %v", err)
-	}
-	return found
-}
-
 func shown(found []broker.Finding) string {
 	var text strings.Builder
 	for _, f := range found {

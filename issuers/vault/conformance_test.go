@@ -161,7 +161,7 @@ func newKV(tb testing.TB) *drawer {
 	for _, one := range []string{mount, production} {
 		server.Write(tb, "sys/mounts/"+one, map[string]any{"type": "kv", "options": map[string]string{"version": "2"}})
 	}
-	until(tb, func() bool { // the engine upgrades itself after it was mounted
+	issuertest.Until(tb, func() bool { // the engine upgrades itself after it was mounted
 		status, _, err := vaulttest.Call(tb.Context(), server.Address, server.Root, http.MethodPost, production+"/data/app/db", map[string]any{"data": map[string]string{"password": "production's"}})
 		other, _, otherErr := vaulttest.Call(tb.Context(), server.Address, server.Root, http.MethodPost, mount+"/data/app/db", map[string]any{"data": map[string]string{"password": "staging's"}})
 		return err == nil && otherErr == nil && status == http.StatusOK && other == http.StatusOK
@@ -179,17 +179,6 @@ func newKV(tb testing.TB) *drawer {
 
 func kvPolicy(mount, capabilities string) string {
 	return fmt.Sprintf("path \"%s/data/app/*\" { capabilities = [%s] }\npath \"%s/metadata/app/*\" { capabilities = [\"list\", \"read\"] }\n", mount, capabilities, mount)
-}
-
-func until(tb testing.TB, done func() bool) {
-	tb.Helper()
-	for range 200 {
-		if done() {
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	tb.Fatal("it did not come to pass within ten seconds")
 }
 
 var errForbidden = errors.New("vault refused: 403")

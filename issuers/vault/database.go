@@ -174,7 +174,6 @@ func (i *Issuer) judgeDatabase(offer Offer, role databaseRole, through connectio
 	said, _, exceptions := declared(i.config.Ref.Target, offer, 0)
 	switch {
 	case len(v.unknown) > 0 && len(offer.Scopes) == 0:
-		everything := broker.Read | broker.Write | broker.Delete | broker.Admin
 		found.reach = append(found.reach, broker.Scope{Target: i.config.Ref.Target, Resource: "*", Actions: everything})
 		found.native = append(found.native, prefixed("not understood, so it counts as admin: ", v.unknown)...)
 	case len(v.unknown) > 0:

@@ -16,11 +16,14 @@
 //
 // They are read out of Vault, not believed from a file:
 //
-//	database  the tables of the creation statements (sql.go): SELECT is read, INSERT and UPDATE are write, all other
-//	          privileges are delete; membership, attributes and what is not understood are admin
-//	kv        the paths of the policies, without the mount (kv.go): read and list are read; creating and updating values is
-//	          write; deleting, destroying, and changing how long versions are kept is delete; sudo is admin
-//	others    what the environment's file declares in words that reviewers see, and never less than what is plain to see
+//	database    the tables of the creation statements (sql.go): SELECT is read, INSERT and UPDATE are write, all other
+//	            privileges are delete; membership, attributes and what is not understood are admin
+//	kv          the paths of the policies, without the mount (kv.go): read and list are read; creating and updating values is
+//	            write; deleting, destroying, and changing how long versions are kept is delete; sudo is admin
+//	aws         what the environment's file declares, and in any case all that the role's document allows (aws_policy.go), by the
+//	            table of AWS's actions, the one leaf of another adapter that this one knows
+//	kubernetes  what the file declares, and in any case all that the generated rules allow (kubernetes_rules.go)
+//	others      what the file declares, in words that reviewers see; at other databases, no less than what is plain to see
 //
 // An offer is issued whole or not at all: Vault hands out what its role says. So a description names all that the role
 // or policies reach, whatever was asked.

@@ -19,6 +19,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/issuers/issuertest"
 	"github.com/hourkey/hourkey/issuers/postgres/pgtest"
 	"github.com/hourkey/hourkey/issuers/vault"
 	"github.com/hourkey/hourkey/issuers/vault/session"
@@ -107,7 +108,7 @@ func (p *page) kv(t *testing.T) {
 	for _, block := range p.blocks["sh"][4:6] {
 		p.run(t, block)
 	}
-	until(t, func() bool {
+	issuertest.Until(t, func() bool {
 		status, _, err := vaulttest.Call(t.Context(), p.vault.Address, p.vault.Root, http.MethodPost, "kv-staging/data/app/db", map[string]any{"data": map[string]string{"password": "staging's"}})
 		return err == nil && status == http.StatusOK
 	})
@@ -169,7 +170,7 @@ func (p *page) jwt(t *testing.T) string {
 func (p *page) transit(t *testing.T) {
 	t.Helper()
 	p.vault.Write(t, "sys/mounts/kv", map[string]any{"type": "kv", "options": map[string]string{"version": "2"}})
-	until(t, func() bool {
+	issuertest.Until(t, func() bool {
 		status, _, err := vaulttest.Call(t.Context(), p.vault.Address, p.vault.Root, http.MethodPost, "kv/data/hourkey/staging", map[string]any{"data": map[string]string{"admin_dsn": "the-dsn"}})
 		return err == nil && status == http.StatusOK
 	})

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/hourkey/hourkey/broker"
 	"github.com/hourkey/hourkey/issuers/aws/miniotest"
+	"github.com/hourkey/hourkey/issuers/issuertest"
 	"github.com/hourkey/hourkey/issuers/kubernetes/kubetest"
 	"github.com/hourkey/hourkey/issuers/vault"
 )
@@ -25,14 +25,6 @@ import (
 // declaring makes an offer whose powers the environment's file declares.
 func declaring(role string, scopes ...string) vault.Offer {
 	return vault.Offer{Role: role, Scopes: scopes, Why: "alice looked at it"}
-}
-
-// onlyWhole leaves a test that starts one more server to the whole run.
-func onlyWhole(t *testing.T, server string) {
-	t.Helper()
-	if os.Getenv("HOURKEY_TEST_ALL") != "1" {
-		t.Skipf("HOURKEY_TEST_ALL=1 starts %s for this test", server)
-	}
 }
 
 // newEngine makes a site with an engine mounted and, where it hands out by a path, the policy of the lease's token.
@@ -158,7 +150,7 @@ func TestEngineSSH(t *testing.T) {
 
 // kubernetes, at a real API server: what the role allows works, another namespace does not, and the end deletes the account.
 func TestEngineKubernetes(t *testing.T) {
-	onlyWhole(t, "an API server")
+	issuertest.OnlyWhole(t, "starts an API server")
 	needsVault(t)
 	kube := kubetest.Start(t)
 	kube.Apply(t, "apiVersion: v1\nkind: Namespace\nmetadata: {name: staging}\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: production}\n")
@@ -180,6 +172,7 @@ func TestEngineKubernetes(t *testing.T) {
 		"two namespaces":                   {"allowed_kubernetes_namespaces": "staging,production"},
 		"a cluster role":                   {"kubernetes_role_type": "ClusterRole"},
 		"an account that is there already": {"generated_role_rules": "", "service_account_name": "default"},
+		"rules of which a part is unknown": {"generated_role_rules": `{"rules":[{"apiGroups":[""],"resources":["configmaps"],"verbs":["get"],"also":[]}]}`},
 	} {
 		role(`{"rules":[{"apiGroups":[""],"resources":["configmaps"],"verbs":["get"]}]}`, change)
 		if _, err := issuer.Describe(t.Context(), wish(t, "staging:read")); broker.CodeOf(err) != broker.CodeWall || next(err) == "" {
@@ -190,7 +183,14 @@ func TestEngineKubernetes(t *testing.T) {
 	if all := broker.AllActions(describe(t, issuer, wish(t, "staging:read")).Scopes); all != broker.Read|broker.Write|broker.Delete {
 		t.Errorf("rules with delete are %s", all)
 	}
+	role("", map[string]any{"kubernetes_role_name": "theirs"})
+	if all := broker.AllActions(describe(t, issuer, wish(t, "staging:read")).Scopes); all != broker.Read|broker.Write|broker.Delete|broker.Admin {
+		t.Errorf("a role of the cluster, which Vault does not show, is %s", all)
+	}
 	role("rules:\n- apiGroups: [\"\"]\n  resources: [configmaps]\n  verbs: [get, list, create]\n", nil)
+	if means := broker.AllActions(describe(t, issuer, wish(t, "staging:read,write")).Means()); means != broker.Read|broker.Write {
+		t.Errorf("rules that read and create mean %s", means)
+	}
 	credential, handle := lease(t, issuer, "hk-kube-1", "staging:read,write")
 	token := credential.Values["KUBE_TOKEN"].Reveal()
 	get := func(namespace string) error {
@@ -217,21 +217,18 @@ func TestEngineKubernetes(t *testing.T) {
 		}
 	}()
 	began := time.Now()
-	until(t, func() bool { return get("staging") != nil })
+	issuertest.Until(t, func() bool { return get("staging") != nil })
 	t.Logf("the token of a deleted account worked for %s more", time.Since(began).Round(100*time.Millisecond))
+	role(`{"rules":[{"apiGroups":[""],"resources":["configmaps"],"verbs":["get","list","watch","create","update","patch"]}]}`, nil)
+	bypassesOfKubernetes(t, kube, issuer)
 }
 
 // aws-sts, with MinIO's STS: the session works, and ends when it was ordered to.
 func TestEngineAWSSTS(t *testing.T) {
-	onlyWhole(t, "MinIO")
+	issuertest.OnlyWhole(t, "starts MinIO")
 	needsVault(t)
 	minio, err := miniotest.New()
-	if errors.Is(err, miniotest.ErrAbsent) && os.Getenv("HOURKEY_TEST_ALL") != "1" {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	issuertest.Needs(t, err, miniotest.ErrAbsent)
 	t.Cleanup(minio.Stop)
 	sts := newBetween(t, minio.URL)
 	sts.on("/", func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
@@ -261,10 +258,7 @@ func TestEngineAWSSTS(t *testing.T) {
 	if all := broker.AllActions(d.Scopes); all != broker.Read|broker.Write {
 		t.Errorf("described as %s", all)
 	}
-	credential, _, err := issuer.Issue(t.Context(), orderFor(d, "hk-sts-1"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	credential, _ := issuertest.Lease(t, issuer, orderFor(d, "hk-sts-1"))
 	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"} {
 		if credential.Values[name].IsZero() {
 			t.Errorf("the credential lacks %s", name)
@@ -276,6 +270,7 @@ func TestEngineAWSSTS(t *testing.T) {
 	if issuer.Capabilities().EndsEarly {
 		t.Error("a session of STS is said to end early")
 	}
+	bypassesOfSTS(t, minio, issuer)
 	s.Delete(t, mount+"/roles/deploy")
 	s.Write(t, mount+"/roles/deploy", map[string]any{"credential_type": "iam_user", "policy_document": document})
 	if _, err := issuer.Describe(t.Context(), w); broker.CodeOf(err) != broker.CodeWall || !strings.Contains(next(err), "engine: aws ") {
@@ -314,82 +309,6 @@ func TestEngineOther(t *testing.T) {
 	s.nothingLeft(t, issuer, "hk-other-1")
 	if _, err := issuer.Describe(t.Context(), wish(t, "orders:delete")); broker.CodeOf(err) != broker.CodeInvalid {
 		t.Errorf("delete, which is not declared: %v", err)
-	}
-}
-
-func TestWhatIsPlainToSee(t *testing.T) {
-	allow := func(action string) string {
-		return `{"Statement":[{"Effect":"Allow","Action":` + action + `,"Resource":"*"}]}`
-	}
-	for document, want := range map[string]string{
-		"":                                        "",
-		allow(`"s3:GetObject"`):                   "read",
-		allow(`["s3:Get*","s3:List*"]`):           "read",
-		allow(`"s3:PutObject"`):                   "write",
-		allow(`"s3:DeleteObject"`):                "write,delete",
-		allow(`"s3:*Object"`):                     "read,write,delete,admin",
-		allow(`"s3:Put*"`):                        "read,write,delete,admin",
-		allow(`"s3:PutBucketPolicy"`):             "admin",
-		allow(`"s3:PutObjectAcl"`):                "admin",
-		allow(`"s3:PutBucketVersioning"`):         "write,delete",
-		allow(`"s3:PutLifecycleConfiguration"`):   "write,delete",
-		allow(`"iam:PassRole"`):                   "admin",
-		allow(`"sts:GetFederationToken"`):         "admin",
-		allow(`"secretsmanager:GetSecretValue"`):  "admin",
-		allow(`"secretsmanager:Get*"`):            "admin",
-		allow(`"ssm:GetParameter"`):               "admin",
-		allow(`"ecr:GetAuthorizationToken"`):      "admin",
-		allow(`"redshift:GetClusterCredentials"`): "admin",
-		allow(`"kms:DescribeKey"`):                "read",
-		`{"Statement":[{"effect":"allow","ACTION":"s3:DeleteObject"}]}`: "write,delete",
-		allow(`"s3:*"`):            "read,write,delete,admin",
-		allow(`"*"`):               "read,write,delete,admin",
-		allow(`"iam:CreateUser"`):  "admin",
-		allow(`"sts:AssumeRole"`):  "admin",
-		allow(`"S3:DELETEobject"`): "write,delete",
-		`{"Statement":{"Effect":"Allow","NotAction":"iam:*","Resource":"*"}}`:       "read,write,delete,admin",
-		`{"Statement":{"Effect":"Deny","Action":"s3:*","Resource":"*"}}`:            "",
-		`{"Statement":{"Effect":"Allow","Action":"rds:TerminateX","Resource":"*"}}`: "write,delete",
-	} {
-		if got, err := vault.PlainAWS(document); got.String() != want || err != nil {
-			t.Errorf("%s: %s, %v; want %s", document, got, err, want)
-		}
-	}
-	if _, err := vault.PlainAWS(`{"Statement":"all"}`); err == nil {
-		t.Error("a document that is none was read")
-	}
-	for rules, want := range map[string]string{
-		"": "",
-		`{"rules":[{"resources":["configmaps"],"verbs":["get","watch"]}]}`: "read",
-		"rules:\n- resources: [configmaps]\n  verbs: [create, patch]":      "write",
-		"rules:\n- resources: [deployments]\n  verbs: [create]":            "write,admin",
-		"rules:\n- resources: [cronjobs]\n  verbs: [patch]":                "write,admin",
-		"rules:\n- resources: [deployments/scale]\n  verbs: [patch]":       "write,delete",
-		"rules:\n- resources: ['*/scale']\n  verbs: [patch]":               "write,admin",
-		"rules:\n- resources: [pods/log]\n  verbs: [get]":                  "read",
-		"rules:\n- resources: [pods/exec]\n  verbs: [get]":                 "read,admin",
-		"rules:\n- resources: [pods/eviction]\n  verbs: [create]":          "write,admin",
-		"rules:\n- resources: [nodes/proxy]\n  verbs: [get]":               "read,admin",
-		"rules:\n- resources: [serviceaccounts]\n  verbs: [create]":        "write,admin",
-		"rules:\n- resources: [deployments]\n  verbs: [deletecollection]":  "delete",
-		"rules:\n- resources: [secrets]\n  verbs: [get]":                   "read,admin",
-		"rules:\n- resources: [pods]\n  verbs: [create]":                   "write,admin",
-		"rules:\n- resources: [roles]\n  verbs: [escalate]":                "admin",
-		"rules:\n- resources: [things]\n  verbs: ['*']":                    "admin",
-		"rules:\n- resources: ['*']\n  verbs: [get]":                       "read,admin",
-	} {
-		if got, err := vault.PlainKubernetes(rules); got.String() != want || err != nil {
-			t.Errorf("%s: %s, %v; want %s", rules, got, err, want)
-		}
-	}
-}
-
-// Vault reads the keys of generated rules whatever their case; here another case is an error, never nothing.
-func TestKubernetesRulesInOtherCase(t *testing.T) {
-	for _, rules := range []string{`{"Rules":[{"Resources":["secrets"],"Verbs":["*"]}]}`, `{"rules":[{"resources":["secrets"],"VERBS":["*"]}]}`, `{"rules":[{"resources":["secrets"]}],"rules":[]}`, "nothing"} {
-		if got, err := vault.PlainKubernetes(rules); err == nil {
-			t.Errorf("%s: %s; want it refused", rules, got)
-		}
 	}
 }
 

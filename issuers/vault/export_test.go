@@ -1,6 +1,10 @@
 package vault
 
-import "github.com/hourkey/hourkey/broker"
+import (
+	"strings"
+
+	"github.com/hourkey/hourkey/broker"
+)
 
 // JudgePolicy gives the scopes that a policy reaches, and tells what can be relied on, for tests that need no server.
 func JudgePolicy(target, mount string, folders []string, version2 bool, maxVersions int64, policy string) ([]broker.Scope, func(broker.Scope) bool, error) {
@@ -23,9 +27,25 @@ func JudgeSQL(database string, statements ...string) (reach, promised []broker.S
 	return broker.Normalize(reach), broker.Normalize(promised), v.unknown, v.other
 }
 
-// Plain gives the actions that are plain to see in a policy document of AWS, or in rules of a Role of Kubernetes.
-func PlainAWS(document string) (broker.Actions, error)     { return plainAWS(document) }
+// PlainAWS gives the actions that are plain to see in a policy document of AWS.
+func PlainAWS(document string) (broker.Actions, error) {
+	allowed, err := allowedBy(document)
+	return plainAWS(allowed), err
+}
+
+// PlainRoleOfAWS gives the actions that are plain to see in a role of Vault's aws engine.
+func PlainRoleOfAWS(kind string, role map[string]any) (broker.Actions, error) {
+	allowed, err := allowedAWS(kind, role)
+	return plainAWS(allowed), err
+}
+
+// PlainKubernetes gives the actions that are plain to see in rules of a Role of Kubernetes.
 func PlainKubernetes(rules string) (broker.Actions, error) { return plainKubernetes(rules) }
+
+// PlainKinds lists the kinds of Kubernetes of which something less than everything is said.
+func PlainKinds() []string {
+	return strings.Fields(strings.Join([]string{readable, removable, data, scaled, "secrets"}, " "))
+}
 
 // PlainDatabase gives what an offer of a database other than PostgreSQL is, by its scopes and its creation statements.
 func PlainDatabase(scopes string, creation ...string) (broker.Actions, error) {

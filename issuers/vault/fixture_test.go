@@ -1,8 +1,6 @@
 package vault_test
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -11,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/issuers/issuertest"
 	"github.com/hourkey/hourkey/issuers/postgres"
 	"github.com/hourkey/hourkey/issuers/postgres/pgtest"
 	"github.com/hourkey/hourkey/issuers/vault"
@@ -44,24 +43,14 @@ func needsVault(tb testing.TB) {
 	tb.Helper()
 	var err error
 	server, err = startVault()
-	skipWithout(tb, err, vaulttest.ErrAbsent)
+	issuertest.Needs(tb, err, vaulttest.ErrAbsent)
 }
 
 func needsDatabase(tb testing.TB) {
 	tb.Helper()
 	var err error
 	database, err = startDatabase()
-	skipWithout(tb, err, pgtest.ErrAbsent)
-}
-
-func skipWithout(tb testing.TB, err, absent error) {
-	tb.Helper()
-	if errors.Is(err, absent) && os.Getenv("HOURKEY_TEST_ALL") != "1" {
-		tb.Skip(err)
-	}
-	if err != nil {
-		tb.Fatal(err)
-	}
+	issuertest.Needs(tb, err, pgtest.ErrAbsent)
 }
 
 var serial int
@@ -217,53 +206,21 @@ func (s *shop) common() []string {
 	}
 }
 
+// What every adapter's tests do alike, by short names.
+var (
+	describe = issuertest.Describe
+	orderFor = issuertest.Order
+	findings = issuertest.Findings
+	next     = issuertest.Next
+)
+
 func wish(tb testing.TB, texts ...string) broker.Wish {
 	tb.Helper()
-	w := broker.Wish{TTL: 10 * time.Minute}
-	for _, text := range texts {
-		scope, err := broker.ParseScope("orders-db:" + text)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		w.Scopes = append(w.Scopes, scope)
-	}
-	return w
-}
-
-func describe(tb testing.TB, issuer *vault.Issuer, w broker.Wish) broker.Description {
-	tb.Helper()
-	description, err := issuer.Describe(tb.Context(), w)
-	if err != nil {
-		tb.Fatalf("Describe: %v\n%s", err, next(err))
-	}
-	return description
-}
-
-func next(err error) string {
-	if e, ok := errors.AsType[*broker.Error](err); ok {
-		return e.Next
-	}
-	return ""
-}
-
-func orderFor(description broker.Description, name string) broker.Order {
-	return broker.Order{
-		Name: name, Lease: "lease", Description: description, TTL: description.TTL, Expires: time.Now().Add(description.TTL),
-		Agent: "claude-code", Owner: "alice", Task: "fix-orders-data",
-	}
+	return issuertest.Wish(tb, "orders-db", 10*time.Minute, texts...)
 }
 
 // lease issues what the scopes say and ends it with the test.
 func lease(tb testing.TB, issuer *vault.Issuer, name string, texts ...string) (broker.Credential, broker.Handle) {
 	tb.Helper()
-	credential, handle, err := issuer.Issue(tb.Context(), orderFor(describe(tb, issuer, wish(tb, texts...)), name))
-	if err != nil {
-		tb.Fatalf("Issue: %v\n%s", err, next(err))
-	}
-	tb.Cleanup(func() {
-		if err := issuer.Revoke(context.Background(), name, handle); err != nil {
-			tb.Errorf("Revoke: %v", err)
-		}
-	})
-	return credential, handle
+	return issuertest.Lease(tb, issuer, orderFor(describe(tb, issuer, wish(tb, texts...)), name))
 }

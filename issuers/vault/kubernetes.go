@@ -2,13 +2,8 @@ package vault
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"io"
-	"slices"
 	"strings"
-
-	"go.yaml.in/yaml/v3"
 
 	"github.com/hourkey/hourkey/broker"
 	"github.com/hourkey/hourkey/issuers/vault/session"
@@ -60,9 +55,13 @@ func (kubernetesEngine) judge(i *Issuer, read papers, offer Offer) (offered, err
 	if err != nil {
 		return wall("has generated_role_rules that cannot be read", "write them as rules with apiGroups, resources and verbs")
 	}
+	if text("kubernetes_role_name") != "" {
+		plain = everything // it stands in the cluster, where Vault does not look
+	}
 	return i.believe(offer, data, plain,
 		broker.WallFact{Stops: "other namespaces", Wall: broker.WallNative, How: "the role binding is made in " + namespaces[0] + " alone"},
-		broker.WallFact{Stops: "use after the end", Wall: broker.WallNative, How: "the service account and its role binding are deleted; the API server may know the token for some seconds more, without rights"}), nil
+		broker.WallFact{Stops: "use after the end", Wall: broker.WallNative, How: "the service account and its role binding are deleted; the API server may know the token for some seconds more, without rights"},
+		broker.WallFact{Stops: "a watch or a log that is open at the end", Wall: broker.WallNone, How: "nothing closes it but the client, the pod or the server"}), nil
 }
 
 func (kubernetesEngine) path(s Settings, offer Offer) string { return s.Mount + "/creds/" + offer.Role }
@@ -80,66 +79,4 @@ func (kubernetesEngine) values(s Settings, got issued) (credentialValues, error)
 		named.values["KUBE_HOST"] = broker.NewSecret(s.Cluster)
 	}
 	return named, err
-}
-
-// plainKubernetes gives the actions that rules of a Role plainly allow. Keys that are not known are an error: Vault reads
-// "Verbs" as "verbs".
-func plainKubernetes(rules string) (broker.Actions, error) {
-	var role struct {
-		Rules []struct {
-			APIGroups       []string `yaml:"apiGroups"`
-			Resources       []string `yaml:"resources"`
-			ResourceNames   []string `yaml:"resourceNames"`
-			NonResourceURLs []string `yaml:"nonResourceURLs"`
-			Verbs           []string `yaml:"verbs"`
-		} `yaml:"rules"`
-	}
-	decoder := yaml.NewDecoder(strings.NewReader(rules))
-	decoder.KnownFields(true)
-	if err := decoder.Decode(&role); err != nil && !errors.Is(err, io.EOF) {
-		return 0, err
-	}
-	var plain broker.Actions
-	for _, rule := range role.Rules {
-		for _, verb := range rule.Verbs {
-			for _, resource := range rule.Resources {
-				plain |= plainVerb(verb, resource)
-			}
-		}
-	}
-	return plain, nil
-}
-
-// plainVerb is what one verb does at one resource. A verb that is not known is admin.
-func plainVerb(verb, resource string) broker.Actions {
-	classes := map[string]broker.Actions{
-		"get": broker.Read, "list": broker.Read, "watch": broker.Read, "create": broker.Write, "update": broker.Write, "patch": broker.Write,
-		"delete": broker.Delete, "deletecollection": broker.Delete,
-	}
-	class, known := classes[verb]
-	_, sub, isSub := strings.Cut(resource, "/")
-	switch {
-	case !known, givesPower(resource):
-		return class | broker.Admin
-	case class == broker.Read && (!isSub || sub == "log" || sub == "status" || sub == "scale"):
-		return broker.Read
-	case isSub && sub != "status" && sub != "scale":
-		return class | broker.Admin // proxies and their like, and those that a later release adds
-	case sub == "scale":
-		return class | broker.Delete // to zero
-	case class.Has(broker.Write) && runs(resource):
-		return class | broker.Admin // code, as any account of the namespace
-	}
-	return class
-}
-
-func givesPower(resource string) bool {
-	return strings.Contains(resource, "*") || slices.Contains([]string{
-		"secrets", "pods", "pods/eviction", "serviceaccounts", "serviceaccounts/token", "roles", "rolebindings", "persistentvolumeclaims",
-	}, resource)
-}
-
-// runs tells whether an object of this kind makes pods.
-func runs(resource string) bool {
-	return slices.Contains([]string{"deployments", "statefulsets", "daemonsets", "replicasets", "replicationcontrollers", "jobs", "cronjobs", "podtemplates"}, resource)
 }

@@ -8,15 +8,13 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/issuers/issuertest"
 	"github.com/hourkey/hourkey/issuers/vault"
 	"github.com/hourkey/hourkey/issuers/vault/vaulttest"
 )
@@ -29,8 +27,9 @@ var update = flag.Bool("update", false, "write the outcomes of the bypasses into
 
 type bypass struct {
 	try   func(context.Context, broker.Credential) error
-	wall  string // what the wall stops by whose weakness it works; empty: it must be refused
-	loses string // the resource of which something is destroyed when it works
+	wall  string         // what the wall stops by whose weakness it works; empty: it must be refused
+	loses string         // the resource of which something is destroyed when it works
+	as    broker.Actions // the action of the description's own scopes as which humans approve it
 }
 
 // refusals makes bypasses of attacks that must be refused.
@@ -66,6 +65,12 @@ func hold(t *testing.T, d broker.Description, c broker.Credential, all map[strin
 // saidBy holds a bypass that worked to the description.
 func saidBy(t *testing.T, d broker.Description, name string, one bypass) string {
 	t.Helper()
+	if one.as != 0 {
+		if !broker.AllActions(d.Scopes).Has(one.as) || !one.as.NeedsHuman() {
+			t.Errorf("%s: it works, and the scopes %v do not say so", name, broker.Texts(d.Scopes))
+		}
+		return "a scope with " + one.as.String() + ", whatever was asked; needs the approvals of " + one.as.String()
+	}
 	at := slices.IndexFunc(d.Walls, func(w broker.WallFact) bool { return one.wall != "" && strings.Contains(w.Stops, one.wall) })
 	if at < 0 || d.Walls[at].Wall != broker.WallWeak && d.Walls[at].Wall != broker.WallNone {
 		t.Errorf("%s: it works, and no weak or missing wall says so", name)
@@ -152,7 +157,7 @@ func TestBypassesOfKV(t *testing.T) {
 	if err != nil || status != http.StatusOK {
 		t.Errorf("unwrapping after the end: %d, %v: the wall is stronger than declared", status, err)
 	}
-	holdDocumentation(t, "outcomes of kv", table)
+	issuertest.HoldPage(t, *update, documentation, "outcomes of kv", table)
 }
 
 // wrap reads a path and has the answer wrapped for an hour.
@@ -239,28 +244,7 @@ func TestBypassesOfDatabase(t *testing.T) {
 	works("overwriting by INSERT ON CONFLICT", "blanking or overwriting", "", "INSERT INTO public.orders (id, note) VALUES (3, 'x') ON CONFLICT (id) DO UPDATE SET note = 'x'")
 	works("changing rows of another table by a foreign key's cascade", "functions, triggers", "public.lines", "UPDATE public.orders SET id = 1000 WHERE id = 2")
 	works("blanking every row", "blanking or overwriting", "", "UPDATE public.orders SET note = NULL")
-	holdDocumentation(t, "outcomes of database", hold(t, description, credential, all, refusedBySQL, "PostgreSQL"))
+	issuertest.HoldPage(t, *update, documentation, "outcomes of database", hold(t, description, credential, all, refusedBySQL, "PostgreSQL"))
 }
 
 var documentation = filepath.Join("..", "..", "docs", "issuers", "vault.md")
-
-// holdDocumentation compares a part of the page with what it should be or, with -update, writes it.
-func holdDocumentation(t *testing.T, mark, want string) {
-	t.Helper()
-	text, err := os.ReadFile(documentation)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, rest, begun := strings.Cut(string(text), "<!-- "+mark+" -->\n")
-	was, after, ended := strings.Cut(rest, "<!-- /"+mark+" -->")
-	switch {
-	case !begun || !ended:
-		t.Errorf("%s has no place for %s", documentation, mark)
-	case *update:
-		if err := os.WriteFile(documentation, []byte(before+"<!-- "+mark+" -->\n"+want+"<!-- /"+mark+" -->"+after), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	case was != want:
-		t.Errorf("the documentation says otherwise (go test ./issuers/vault -update):\n%s", cmp.Diff(was, want))
-	}
-}

@@ -29,12 +29,12 @@ type Settings struct {
 	Cluster    string   `yaml:"cluster"`    // kubernetes: the namespace is in the role; this is the API server for clients, https://…
 	Folders    []string `yaml:"folders"`    // kv: the first names of the paths that belong to this environment
 	Offers     []Offer  `yaml:"offers"`
-	Accept     []Accept `yaml:"accept"` // database and kv: what Vault cannot look at, and somebody else made sure of
+	Accept     []Accept `yaml:"accept"` // database, kv and aws: what Vault cannot look at, and somebody else made sure of
 }
 
 // Accept names one thing that Hourkey cannot see by way of Vault, and how somebody made sure of it. Reviewers see both.
 type Accept struct {
-	Object string `yaml:"object"` // AcceptPublicConnect or AcceptDefinerCode; at a kv engine AcceptVersionHistory or AcceptWholeMount
+	Object string `yaml:"object"` // one of those below
 	Why    string `yaml:"why"`
 }
 
@@ -46,8 +46,8 @@ const (
 	// AcceptDefinerCode: no function, trigger, rule, view or foreign key does more than who uses it may. Without it every request
 	// needs the approvals of delete.
 	AcceptDefinerCode = "definer-code"
-	// AcceptVersionHistory: values of a kv engine are kept somewhere else too. Without it every request to write needs the
-	// approvals of delete, for writing again and again destroys the versions that were there.
+	// AcceptVersionHistory: values of a kv engine are kept somewhere else too; at aws and aws-sts, the buckets keep versions. Without
+	// it every request to write needs the approvals of delete, for writing, or writing again and again, destroys what was there.
 	AcceptVersionHistory = "version-history"
 	// AcceptWholeMount: a kv mount of version 2 holds nothing that its leases may not touch, or something in front of Vault refuses
 	// paths with an encoded "..". Without it every request to write behind a star needs the approvals of delete (kv_wall.go).
@@ -61,6 +61,8 @@ func (s Settings) acceptable() []string {
 		return []string{AcceptPublicConnect, AcceptDefinerCode}
 	case engineKV:
 		return []string{AcceptVersionHistory, AcceptWholeMount}
+	case engineAWS, engineAWSSTS:
+		return []string{AcceptVersionHistory}
 	}
 	return nil
 }
@@ -145,7 +147,7 @@ func (s Settings) checkAccept() error {
 	for at, accept := range s.Accept {
 		switch {
 		case !slices.Contains(s.acceptable(), accept.Object):
-			return invalid("accept", "names "+AcceptPublicConnect+" or "+AcceptDefinerCode+" at a database, "+AcceptVersionHistory+" or "+AcceptWholeMount+" at a kv engine, and is for no other")
+			return invalid("accept", "names "+AcceptPublicConnect+" or "+AcceptDefinerCode+" at a database, "+AcceptVersionHistory+" or "+AcceptWholeMount+" at kv, "+AcceptVersionHistory+" at aws and aws-sts, and is for no other")
 		case accept.Why == "":
 			return invalid("accept", "has an entry without why: reviewers are shown it")
 		case slices.ContainsFunc(s.Accept[:at], func(a Accept) bool { return a.Object == accept.Object }):

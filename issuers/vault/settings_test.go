@@ -45,12 +45,16 @@ func TestSettings(t *testing.T) {
 	for name, change := range map[string]func(*vault.Settings){
 		"database": nil, "kv": kv, "kv1": func(s *vault.Settings) { kv(s); s.Engine = "kv1" },
 		"aws": other("aws", declared), "aws-sts": other("aws-sts", declared), "other": other("other", declared),
-		"kubernetes":       func(s *vault.Settings) { other("kubernetes", declared)(s); s.Cluster = "https://kube.example" },
-		"pki":              other("pki", vault.Offer{Role: "client", CommonName: "agent.staging", Scopes: declared.Scopes, Why: declared.Why}),
-		"ssh":              other("ssh", vault.Offer{Role: "web", Principal: "deploy", Scopes: declared.Scopes, Why: declared.Why}),
-		"loopback":         func(s *vault.Settings) { s.Address = "http://127.0.0.1:8200" },
-		"a namespace":      func(s *vault.Settings) { s.Namespace = "team/staging" },
-		"clients' own":     func(s *vault.Settings) { s.URL = "postgres://db.example:5432/orders?sslmode=verify-full" },
+		"kubernetes":   func(s *vault.Settings) { other("kubernetes", declared)(s); s.Cluster = "https://kube.example" },
+		"pki":          other("pki", vault.Offer{Role: "client", CommonName: "agent.staging", Scopes: declared.Scopes, Why: declared.Why}),
+		"ssh":          other("ssh", vault.Offer{Role: "web", Principal: "deploy", Scopes: declared.Scopes, Why: declared.Why}),
+		"loopback":     func(s *vault.Settings) { s.Address = "http://127.0.0.1:8200" },
+		"a namespace":  func(s *vault.Settings) { s.Namespace = "team/staging" },
+		"clients' own": func(s *vault.Settings) { s.URL = "postgres://db.example:5432/orders?sslmode=verify-full" },
+		"what is accepted of aws": func(s *vault.Settings) {
+			other("aws", declared)(s)
+			s.Accept = []vault.Accept{{Object: vault.AcceptVersionHistory, Why: "looked"}}
+		},
 		"what is accepted": func(s *vault.Settings) { s.Accept = []vault.Accept{{Object: vault.AcceptDefinerCode, Why: "looked"}} },
 	} {
 		if _, err := newWith(settings(change)); err != nil {
@@ -101,6 +105,14 @@ func TestSettings(t *testing.T) {
 		"version-history of kv1": {"accept", func(s *vault.Settings) {
 			kv(s)
 			s.Engine = "kv1"
+			s.Accept = []vault.Accept{{Object: vault.AcceptVersionHistory, Why: "w"}}
+		}},
+		"whole-mount of aws": {"accept", func(s *vault.Settings) {
+			other("aws", declared)(s)
+			s.Accept = []vault.Accept{{Object: vault.AcceptWholeMount, Why: "w"}}
+		}},
+		"version-history of kubernetes": {"accept", func(s *vault.Settings) {
+			other("kubernetes", declared)(s)
 			s.Accept = []vault.Accept{{Object: vault.AcceptVersionHistory, Why: "w"}}
 		}},
 		"accepting without why":     {"accept", func(s *vault.Settings) { s.Accept = []vault.Accept{{Object: vault.AcceptDefinerCode}} }},
