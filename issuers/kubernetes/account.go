@@ -42,6 +42,9 @@ func (i *Issuer) needs(grants []grant) []need {
 			taken := newKind(of)
 			needs = append(needs, need{"list", taken.group, taken.resource, ""})
 		}
+		if g.runsAnything() {
+			needs = append(needs, need{"list", "", claimsKind, ""})
+		}
 	}
 	return needs
 }

@@ -12,15 +12,6 @@ import (
 	"github.com/hourkey/hourkey/issuers/kubernetes"
 )
 
-func check(t *testing.T, issuer *kubernetes.Issuer) []broker.Finding {
-	t.Helper()
-	found, err := issuer.Check(t.Context())
-	if err != nil {
-		t.Fatalf("Check: %v", err)
-	}
-	return found
-}
-
 func objectsOf(found []broker.Finding) []string {
 	var objects []string
 	for _, f := range found {
@@ -32,7 +23,7 @@ func objectsOf(found []broker.Finding) []string {
 func TestTheDocumentedAccountHasNothingToMend(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	if found := check(t, s.issuer(t)); len(found) > 0 {
+	if found := findings(t, s.issuer(t)); len(found) > 0 {
 		t.Errorf("findings: %+v", found)
 	}
 }
@@ -57,8 +48,8 @@ func TestATooSmallAccountIsToldPermissionByPermission(t *testing.T) {
 				t.Fatalf("the account has no %s", lines)
 			}
 			s.replaceAccount(t, strings.Replace(yaml, lines, "", 1))
-			at := slices.IndexFunc(check(t, s.issuer(t)), func(f broker.Finding) bool { return f.Object == object && f.Refuses })
-			found := check(t, s.issuer(t))
+			at := slices.IndexFunc(findings(t, s.issuer(t)), func(f broker.Finding) bool { return f.Object == object && f.Refuses })
+			found := findings(t, s.issuer(t))
 			if at < 0 {
 				t.Fatalf("findings %v; want %s", objectsOf(found), object)
 			}
@@ -66,10 +57,10 @@ func TestATooSmallAccountIsToldPermissionByPermission(t *testing.T) {
 				t.Error("described all the same")
 			}
 			s.mend(t, found)
-			left := check(t, s.issuer(t))
+			left := findings(t, s.issuer(t))
 			for at := 0; at < 100 && len(left) > 0; at++ { // the server's own view of rights is a moment late
 				time.Sleep(20 * time.Millisecond)
-				left = check(t, s.issuer(t))
+				left = findings(t, s.issuer(t))
 			}
 			if len(left) > 0 {
 				t.Errorf("after what was printed is done, this is left: %+v", left)
@@ -140,7 +131,7 @@ func TestATooPowerfulAccountIsWarnedOf(t *testing.T) {
 	} {
 		s := newSite(t)
 		s.grantBroker(t, rule)
-		found := check(t, s.issuer(t))
+		found := findings(t, s.issuer(t))
 		if !slices.Equal(objectsOf(found), []string{object}) || found[0].Refuses {
 			t.Errorf("%s: findings %+v", object, found)
 		}
@@ -213,7 +204,7 @@ func TestABrokerAccountElsewhereIsWarnedOf(t *testing.T) {
 	yaml := strings.ReplaceAll(kubernetes.AdminYAML(s.staging), "namespace: hourkey}", "namespace: "+s.production+"}")
 	s.Apply(t, yaml)
 	s.token = s.tokenOf(t, s.production, s.staging)
-	found := check(t, s.issuer(t))
+	found := findings(t, s.issuer(t))
 	if !slices.Equal(objectsOf(found), []string{"admin tokens"}) || found[0].Refuses {
 		t.Errorf("findings %+v", found)
 	}
@@ -224,7 +215,7 @@ func TestABrokerAccountElsewhereIsWarnedOf(t *testing.T) {
 func TestAcceptingNothingIsWarnedOf(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	found := check(t, s.issuer(t, "admission policy", "open streams", "clusterrolebinding gone"))
+	found := findings(t, s.issuer(t, "admission policy", "open streams", "clusterrolebinding gone"))
 	if got, want := objectsOf(found), []string{"admission policy", "clusterrolebinding gone"}; !slices.Equal(got, want) {
 		t.Errorf("findings %v; want %v", got, want)
 	}

@@ -15,14 +15,16 @@ import (
 type audit struct {
 	at         time.Time
 	groups     apiGroups
-	own        []policyRule // what the broker's account may do in the namespace
-	incomplete bool         // another authorizer than RBAC may allow it more
-	strays     []stray      // what every account of the namespace gets
-	fallback   []stray      // what its account "default" gets
-	policy     string       // what is wrong with the admission policy, empty if nothing
-	level      string       // why the restricted Pod Security level would hold nothing, empty if it does where it is set
-	open       bool         // the server allows what nobody granted
-	blind      bool         // the broker's account may not ask what it may do
+	own        []policyRule       // what the broker's account may do in the namespace
+	incomplete bool               // another authorizer than RBAC may allow it more
+	strays     []stray            // what every account of the namespace gets
+	fallback   []stray            // what its account "default" gets
+	bound      map[string][]stray // account of the namespace → what is bound to it by name, and not yet asked for
+	gifts      gifts              // what the roles give
+	policy     string             // what is wrong with the admission policy, empty if nothing
+	level      string             // why the restricted Pod Security level would hold nothing, empty if it does where it is set
+	open       bool               // the server allows what nobody granted
+	blind      bool               // the broker's account may not ask what it may do
 	denied     []broker.Finding
 }
 
@@ -106,7 +108,9 @@ func (i *Issuer) questions(a *audit) []question {
 			return err
 		}},
 		{"who has rights in the cluster", rbac, func(ctx context.Context) (err error) {
-			a.strays, a.fallback, err = i.findStrays(ctx)
+			if a.strays, a.bound, err = i.findStrays(ctx, &a.gifts); err == nil {
+				a.fallback, err = i.given(ctx, &a.gifts, a.bound["default"])
+			}
 			return err
 		}},
 		{"whether the admission policy is in force", policies, func(ctx context.Context) (err error) {

@@ -174,6 +174,8 @@ func (s *site) intact(t *testing.T) {
 // everyBypass is all that is tried.
 func (s *site) everyBypass() map[string]attack {
 	all := s.bypasses()
-	maps.Copy(all, s.disguises())
+	for _, more := range []map[string]attack{s.disguises(), s.inhabited(), s.ofTheCluster()} {
+		maps.Copy(all, more)
+	}
 	return all
 }

@@ -4,32 +4,23 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/issuers/issuertest"
 	"github.com/hourkey/hourkey/issuers/kubernetes"
 )
 
-// dying runs do with an issuer that dies at one point, and tells whether it came there.
-func (s *site) dying(t *testing.T, point string, do func(*kubernetes.Issuer)) (died bool) {
+// dies runs do with an issuer that dies at one point, and tells whether it came there.
+func (s *site) dies(t *testing.T, point string, do func(*kubernetes.Issuer)) bool {
 	t.Helper()
-	config := s.config()
-	config.Failpoint = func(at string) {
-		if at == point {
-			died = true
-			runtime.Goexit() // nothing after it is done, as if the broker had been killed
-		}
-	}
-	issuer, done := open(t, config), make(chan struct{})
-	go func() {
-		defer close(done)
-		do(issuer)
-	}()
-	<-done
-	return died
+	return issuertest.Dies(point, func(failpoint func(string)) {
+		config := s.config()
+		config.Failpoint = failpoint
+		do(open(t, config))
+	})
 }
 
 // left names what of a lease is at the server.
@@ -57,14 +48,14 @@ func TestACrashAtEveryStepLeavesNothing(t *testing.T) {
 			name := fmt.Sprintf("hk-crash-%d-%s", at, strings.TrimSpace(when))
 			order := orderFor(describe(t, healthy, wish(t, "configmaps/*:read")), name)
 			var credential broker.Credential
-			died := s.dying(t, when+point, func(issuer *kubernetes.Issuer) {
+			died := s.dies(t, when+point, func(issuer *kubernetes.Issuer) {
 				credential, _, _ = issuer.Issue(context.Background(), order)
 			})
 			if strings.HasPrefix(point, "revoke") {
 				if died || credential.Values == nil {
 					t.Fatalf("%s: Issue did not come to its end", when+point)
 				}
-				died = s.dying(t, when+point, func(issuer *kubernetes.Issuer) { _ = issuer.Revoke(context.Background(), name, nil) })
+				died = s.dies(t, when+point, func(issuer *kubernetes.Issuer) { _ = issuer.Revoke(context.Background(), name, nil) })
 			}
 			if !died {
 				t.Errorf("%s is never reached", when+point)
@@ -107,9 +98,7 @@ func TestRevokedByTwoAtOnce(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	issuer, name := s.issuer(t), "hk-two-1"
-	if _, _, err := issuer.Issue(t.Context(), orderFor(describe(t, issuer, wish(t, "configmaps/*:read")), name)); err != nil {
-		t.Fatal(err)
-	}
+	issuertest.Lease(t, issuer, orderFor(describe(t, issuer, wish(t, "configmaps/*:read")), name))
 	failed := make(chan error, 8)
 	for range cap(failed) {
 		go func() { failed <- issuer.Revoke(context.Background(), name, nil) }()
@@ -129,10 +118,7 @@ func TestAnObjectThatAFinalizerKeepsIsNotCalledEnded(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	issuer, name := s.issuer(t), "hk-kept-1"
-	c, _, err := issuer.Issue(t.Context(), orderFor(describe(t, issuer, wish(t, "configmaps/*:read")), name))
-	if err != nil {
-		t.Fatal(err)
-	}
+	c, _ := issuertest.Lease(t, issuer, orderFor(describe(t, issuer, wish(t, "configmaps/*:read")), name))
 	keep := func(finalizers string) {
 		t.Helper()
 		err := s.Do(t.Context(), s.Token(), http.MethodPatch, s.path("serviceaccounts/"+name), `{"metadata":{"finalizers":`+finalizers+`}}`, nil, "Content-Type", mergePatch)

@@ -40,17 +40,14 @@ func (i *Issuer) Describe(ctx context.Context, wish broker.Wish) (broker.Descrip
 			return broker.Description{}, i.why(err, p, a)
 		}
 	}
-	h, err := i.hold(ctx, a, began, grants)
+	h, a, err := i.hold(ctx, a, began, grants)
 	if err != nil {
 		return broker.Description{}, err
 	}
 	h.restricted = restricted
-	found, err := i.look(ctx, grants, a.groups)
+	found, err := i.see(ctx, a, grants, &h)
 	if err != nil {
 		return broker.Description{}, err
-	}
-	if h.loose, err = i.looseFor(ctx, grants, found); err != nil {
-		return broker.Description{}, i.fault("looking for what no controller owns", err)
 	}
 	facts := append(i.facts(grants, found), i.looseFacts(h.loose)...)
 	if grants, err = i.expand(grants, found); err != nil {
@@ -59,6 +56,21 @@ func (i *Issuer) Describe(ctx context.Context, wish broker.Wish) (broker.Descrip
 	d := i.description(p, grants, h, ttl)
 	d.Facts = facts
 	return d, nil
+}
+
+// see looks for what is asked, and for what a write would lead to there.
+func (i *Issuer) see(ctx context.Context, a *audit, grants []grant, h *holes) (shelves, error) {
+	found, err := i.look(ctx, grants, a.groups)
+	if err != nil {
+		return nil, err
+	}
+	if h.loose, err = i.looseFor(ctx, grants, found, a.groups); err != nil {
+		return nil, err
+	}
+	if h.carried, err = i.carriedBy(ctx, a, grants, found); err != nil {
+		return nil, i.fault("looking at what the accounts of workloads may do", err)
+	}
+	return found, nil
 }
 
 // why adds to a refusal that the level is set and not enforced.
@@ -121,8 +133,9 @@ func (p place) restricted() bool {
 	return version == "" || version == "latest" || found && err == nil && number >= oldestVersion
 }
 
-// hold judges the walls for what is asked. A hole of an audit from before this description began is looked at again.
-func (i *Issuer) hold(ctx context.Context, a *audit, began time.Time, grants []grant) (holes, error) {
+// hold judges the walls for what is asked. A hole of an audit from before this description began is looked at again; it gives the audit that
+// counts.
+func (i *Issuer) hold(ctx context.Context, a *audit, began time.Time, grants []grant) (holes, *audit, error) {
 	refusals, h, err := i.weigh(ctx, a, grants)
 	if err == nil && len(refusals) > 0 && a.at.Before(began) {
 		if a, err = i.audit(ctx, true); err == nil {
@@ -130,12 +143,12 @@ func (i *Issuer) hold(ctx context.Context, a *audit, began time.Time, grants []g
 		}
 	}
 	if err != nil {
-		return holes{}, i.fault(auditing, err)
+		return holes{}, nil, i.fault(auditing, err)
 	}
 	if len(refusals) > 0 {
-		return holes{}, i.wallError(refusals)
+		return holes{}, nil, i.wallError(refusals)
 	}
-	return h, nil
+	return h, a, nil
 }
 
 // description is a pure function of what was found.
@@ -169,17 +182,17 @@ func (i *Issuer) native(grants []grant) []string {
 }
 
 // facts are what reviewers are shown beside the description.
-func (i *Issuer) facts(grants []grant, found map[thing]finding) []broker.Fact {
+func (i *Issuer) facts(grants []grant, found shelves) []broker.Fact {
 	var facts []broker.Fact
 	now := i.config.Now()
 	for _, g := range grants {
-		f, about := found[g.thing], g.kind.name+"/"+string(g.name)
+		s, about := found.of(g.kind), g.kind.name+"/"+string(g.name)
 		switch {
 		case g.all():
-			facts = append(facts, broker.Fact{About: about, Text: fmt.Sprintf("%d now, and those that are made later", f.count), At: now})
+			facts = append(facts, broker.Fact{About: about, Text: fmt.Sprintf("%d now, and those that are made later", s.count), At: now})
 		case g.name.IsPrefix():
-			facts = append(facts, broker.Fact{About: about, Text: fmt.Sprintf("stands for the %d that are there now", len(f.names)), At: now})
-		case !f.there:
+			facts = append(facts, broker.Fact{About: about, Text: fmt.Sprintf("stands for the %d that are there now", len(s.begin(g.name))), At: now})
+		case !s.has(g.name):
 			facts = append(facts, broker.Fact{About: about, Text: "is not there yet", At: now})
 		}
 	}

@@ -33,10 +33,13 @@
 // written, unless the configuration accepts that; then the description gives what the walls do not hold (WallFact.Gives), and humans
 // approve that.
 //
+// To deploy a service is to change its template, so no policy refuses that. The code runs as the account that the workload has, and with the claims
+// that it mounts: both are looked for in what may be written, and what the account may do, and the delete of the claims, is given in the description.
+//
 // What no controller owns is taken over, and removed, by a new controller whose selector fits it. No policy sees that, so it is looked for,
 // and given in the description while there is some.
 //
-// The audit is a snapshot: what somebody gives every account of the namespace while a lease lives, the lease has too.
+// Both are snapshots, and so is the audit: what somebody gives every account of the namespace, or a workload, while a lease lives, the lease has too.
 //
 // # The broker's account
 //

@@ -2,7 +2,6 @@ package kubernetes_test
 
 import (
 	"bytes"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,58 +9,29 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/issuers/issuertest"
 	"github.com/hourkey/hourkey/issuers/kubernetes"
 	"github.com/hourkey/hourkey/issuers/kubernetes/kubetest"
 )
 
 const documentation = "../../docs/issuers/kubernetes.md"
 
-// part gives what stands between two marks of the documentation, which begin with indent.
-func part(t *testing.T, mark string) (before, text, after, indent string) {
-	t.Helper()
-	raw, err := os.ReadFile(documentation)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, rest, found := strings.Cut(string(raw), "<!-- "+mark+" -->\n")
-	text, after, closed := strings.Cut(rest, "<!-- /"+mark+" -->")
-	if !found || !closed {
-		t.Fatalf("%s has no place for %s", documentation, mark)
-	}
-	return before, text, after, before[strings.LastIndex(before, "\n")+1:]
-}
-
-// holdDocumentation compares a part with what it should be or, with -update, writes it.
-func holdDocumentation(t *testing.T, mark, want string) {
-	t.Helper()
-	before, was, after, indent := part(t, mark)
-	var lines strings.Builder
-	for line := range strings.Lines(want) {
-		if line != "\n" {
-			line = indent + line
-		}
-		lines.WriteString(line)
-	}
-	text := lines.String() + indent
-	if *update {
-		if err := os.WriteFile(documentation, []byte(before+"<!-- "+mark+" -->\n"+text+"<!-- /"+mark+" -->"+after), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if diff := cmp.Diff(was, text); diff != "" {
-		t.Errorf("the documentation says otherwise (go test ./issuers/kubernetes -update):\n%s", diff)
-	}
-}
-
 // block is a part of the documentation as it is pasted: without indent and fences.
 func block(t *testing.T, mark string) string {
 	t.Helper()
-	_, text, _, indent := part(t, mark)
+	page, err := os.ReadFile(documentation)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, begins := strings.Cut(string(page), "<!-- "+mark+" -->\n")
+	text, _, ends := strings.Cut(rest, "<!-- /"+mark+" -->")
+	if !begins || !ends {
+		t.Fatalf("%s has no place for %s", documentation, mark)
+	}
+	indent := before[strings.LastIndex(before, "\n")+1:]
 	var lines strings.Builder
 	for line := range strings.Lines(text) {
 		line = strings.TrimPrefix(line, indent)
@@ -75,8 +45,8 @@ func block(t *testing.T, mark string) string {
 // The documentation's YAML is what the program prints.
 func TestTheDocumentationHasTheYAML(t *testing.T) {
 	t.Parallel()
-	holdDocumentation(t, "admin", "```yaml\n"+kubernetes.AdminYAML("shop-staging")+"```\n")
-	holdDocumentation(t, "policies", "```yaml\n"+kubernetes.PolicyYAML()+"```\n")
+	issuertest.HoldPage(t, *update, documentation, "admin", "```yaml\n"+kubernetes.AdminYAML("shop-staging")+"```\n")
+	issuertest.HoldPage(t, *update, documentation, "policies", "```yaml\n"+kubernetes.PolicyYAML()+"```\n")
 }
 
 // Line by line, with the real kubectl: what the documentation says to create, and a lease by what was created.
@@ -84,12 +54,7 @@ func TestTheDocumentationLineByLine(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	program, err := kubetest.Kubectl()
-	if errors.Is(err, kubetest.ErrAbsent) && os.Getenv("HOURKEY_TEST_ALL") != "1" {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	issuertest.Needs(t, err, kubetest.ErrAbsent)
 	dir := t.TempDir()
 	config := strings.NewReplacer("KUBE", s.URL, "TOKEN", s.Token()).Replace(`{"current-context":"a","contexts":[{"name":"a","context":{"cluster":"a","user":"a"}}],"users":[{"name":"a","user":{"token":"TOKEN"}}],"clusters":[{"name":"a","cluster":{"server":"KUBE","certificate-authority":"ca.pem"}}]}`)
 	for name, text := range map[string]string{"config": config, "ca.pem": string(s.CA)} {
@@ -122,7 +87,7 @@ func TestTheDocumentationLineByLine(t *testing.T) {
 			return broker.NewSecret(map[string]string{"token": token, "ca": ca}[field]), nil
 		},
 	})
-	if found := check(t, issuer); len(found) > 0 {
+	if found := findings(t, issuer); len(found) > 0 {
 		t.Errorf("check finds %+v", found)
 	}
 	for _, scope := range documentedScopes(t) {

@@ -2,16 +2,15 @@ package kubernetes_test
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/issuers/issuertest"
 	"github.com/hourkey/hourkey/issuers/kubernetes/kubetest"
 )
 
@@ -23,24 +22,13 @@ func statusOf(err error) int {
 	return r.Status
 }
 
-// long is a test that waits for ten seconds and more, which every run need not do.
-func long(t *testing.T) {
-	t.Helper()
-	if os.Getenv("HOURKEY_TEST_ALL") != "1" {
-		t.Skip("takes long: HOURKEY_TEST_ALL=1 runs it")
-	}
-}
-
 // An early end, as it is declared: no right at once, and no identity within 10 s.
 func TestAnEndedLeaseMayDoNothingAtOnceAndIsUnknownSoon(t *testing.T) {
 	t.Parallel()
-	long(t)
+	issuertest.OnlyWhole(t, "takes long")
 	s := newSite(t)
 	issuer, name := s.issuer(t), fmt.Sprintf("hk-ended-%d", serial.Add(1))
-	c, _, err := issuer.Issue(t.Context(), orderFor(describe(t, issuer, wish(t, "configmaps/*:read")), name))
-	if err != nil {
-		t.Fatal(err)
-	}
+	c, _ := issuertest.Lease(t, issuer, orderFor(describe(t, issuer, wish(t, "configmaps/*:read")), name))
 	client := s.Client()
 	defer client.CloseIdleConnections()
 	read := func() error { return s.useOver(t.Context(), client, c, broker.Read) }
@@ -68,7 +56,7 @@ func TestAnEndedLeaseMayDoNothingAtOnceAndIsUnknownSoon(t *testing.T) {
 // The end that is written in a token is not the end of it: the server grants a minute, and remembers. The issuer counts with 71 s.
 func TestATokenOutlivesItsExpiryByAsMuchAsIsReckonedWith(t *testing.T) {
 	t.Parallel()
-	long(t)
+	issuertest.OnlyWhole(t, "takes long")
 	s := newSite(t)
 	c := lease(t, s.issuer(t), "configmaps/*:read")
 	const elapsed = 58 * time.Second // since the expiry
@@ -94,13 +82,9 @@ func TestATokenOutlivesItsExpiryByAsMuchAsIsReckonedWith(t *testing.T) {
 func TestATokenIsMadeToExpireBeforeItsLease(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	issuer, name := s.issuer(t), "hk-exp-1"
-	order := orderFor(describe(t, issuer, wish(t, "configmaps/*:read")), name)
-	c, _, err := issuer.Issue(t.Context(), order)
-	defer func() { _ = issuer.Revoke(context.Background(), name, nil) }()
-	if err != nil {
-		t.Fatal(err)
-	}
+	issuer := s.issuer(t)
+	order := orderFor(describe(t, issuer, wish(t, "configmaps/*:read")), "hk-exp-1")
+	c, _ := issuertest.Lease(t, issuer, order)
 	if before := order.Expires.Sub(c.Expires); before < 71*time.Second || before > 75*time.Second {
 		t.Errorf("the credential ends %s before the lease; want 71 s and a little", before)
 	}
@@ -127,10 +111,7 @@ func TestAWatchOutlivesItsLease(t *testing.T) {
 	s := newSite(t)
 	s.grantBroker(t, `- {apiGroups: [""], resources: [configmaps], verbs: [watch]}`)
 	issuer, name := s.issuer(t, "open streams"), "hk-watch-1"
-	c, _, err := issuer.Issue(t.Context(), orderFor(describe(t, issuer, wish(t, "configmaps/*:read")), name))
-	if err != nil {
-		t.Fatal(err)
-	}
+	c, _ := issuertest.Lease(t, issuer, orderFor(describe(t, issuer, wish(t, "configmaps/*:read")), name))
 	client := s.Client()
 	defer client.CloseIdleConnections()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+s.path("configmaps?watch=1&timeoutSeconds=864000&resourceVersion=0"), nil)

@@ -10,7 +10,6 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -18,6 +17,7 @@ import (
 	"time"
 
 	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/issuers/issuertest"
 	"github.com/hourkey/hourkey/issuers/kubernetes"
 )
 
@@ -126,7 +126,7 @@ func answers() map[string]func(http.ResponseWriter, int, []byte) {
 // someAnswers are all of them with HOURKEY_TEST_ALL=1, and else a third, another one for each step.
 func someAnswers(step string) map[string]func(http.ResponseWriter, int, []byte) {
 	all := answers()
-	if os.Getenv("HOURKEY_TEST_ALL") == "1" {
+	if issuertest.Whole() {
 		return all
 	}
 	for at, name := range slices.Sorted(maps.Keys(all)) {
@@ -242,7 +242,7 @@ func TestHalfAnAnswerAtEveryStepOfEnding(t *testing.T) {
 func TestAClusterThatHangs(t *testing.T) {
 	s := newSite(t)
 	s.hangs(t, "the server", s.Pause)
-	if os.Getenv("HOURKEY_TEST_ALL") == "1" {
+	if issuertest.Whole() {
 		s.hangs(t, "its store", s.PauseStore)
 	}
 	gone := s.config()

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/issuers/issuertest"
 	"github.com/hourkey/hourkey/issuers/kubernetes"
 	"github.com/hourkey/hourkey/issuers/kubernetes/kubetest"
 )
@@ -53,12 +54,7 @@ func bareServer(tb testing.TB) *kubetest.Server {
 func orSkip(tb testing.TB, start func() (*kubetest.Server, error)) *kubetest.Server {
 	tb.Helper()
 	server, err := start()
-	if errors.Is(err, kubetest.ErrAbsent) && os.Getenv("HOURKEY_TEST_ALL") != "1" {
-		tb.Skip(err)
-	}
-	if err != nil {
-		tb.Fatalf("starting kube-apiserver: %v", err)
-	}
+	issuertest.Needs(tb, err, kubetest.ErrAbsent)
 	return server
 }
 
@@ -166,13 +162,10 @@ func (s *site) awaitPolicies(tb testing.TB) {
 	tb.Helper()
 	for token, probe := range map[string]string{s.Token(): "hk-policy-probe", s.token: "policy-probe"} {
 		body := map[string]any{"metadata": map[string]any{"name": probe}}
-		for range 200 {
+		issuertest.Until(tb, func() bool {
 			err := s.Do(tb.Context(), token, http.MethodPost, s.path("serviceaccounts?dryRun=All"), body, nil)
-			if err != nil && strings.Contains(err.Error(), "ValidatingAdmissionPolicy") {
-				break
-			}
-			time.Sleep(50 * time.Millisecond)
-		}
+			return err != nil && strings.Contains(err.Error(), "ValidatingAdmissionPolicy")
+		})
 	}
 }
 
@@ -221,40 +214,17 @@ func open(tb testing.TB, config kubernetes.Config) *kubernetes.Issuer {
 	return issuer
 }
 
+// What every adapter's tests do alike, by short names.
+var (
+	describe = issuertest.Describe
+	orderFor = issuertest.Order
+	findings = issuertest.Findings
+	next     = issuertest.Next
+)
+
 func wish(tb testing.TB, texts ...string) broker.Wish {
 	tb.Helper()
-	w := broker.Wish{TTL: 15 * time.Minute}
-	for _, text := range texts {
-		scope, err := broker.ParseScope("shop:" + text)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		w.Scopes = append(w.Scopes, scope)
-	}
-	return w
-}
-
-func describe(tb testing.TB, issuer *kubernetes.Issuer, w broker.Wish) broker.Description {
-	tb.Helper()
-	description, err := issuer.Describe(tb.Context(), w)
-	if err != nil {
-		tb.Fatalf("Describe: %v\n%s", err, next(err))
-	}
-	return description
-}
-
-func next(err error) string {
-	if e, ok := errors.AsType[*broker.Error](err); ok {
-		return e.Next
-	}
-	return ""
-}
-
-func orderFor(description broker.Description, name string) broker.Order {
-	return broker.Order{
-		Name: name, Lease: "lease", Description: description, TTL: description.TTL, Expires: time.Now().Add(description.TTL),
-		Agent: "claude-code", Owner: "alice", Task: "fix-the-shop",
-	}
+	return issuertest.Wish(tb, "shop", 15*time.Minute, texts...)
 }
 
 // lease issues what the scopes say and ends it with the test.
@@ -266,16 +236,7 @@ func lease(tb testing.TB, issuer *kubernetes.Issuer, texts ...string) broker.Cre
 // leaseBy issues what a description says and ends it with the test.
 func leaseBy(tb testing.TB, issuer *kubernetes.Issuer, d broker.Description) broker.Credential {
 	tb.Helper()
-	name := fmt.Sprintf("hk-test-%d", serial.Add(1))
-	credential, _, err := issuer.Issue(tb.Context(), orderFor(d, name))
-	tb.Cleanup(func() {
-		if err := issuer.Revoke(context.Background(), name, nil); err != nil {
-			tb.Errorf("Revoke: %v", err)
-		}
-	})
-	if err != nil {
-		tb.Fatalf("Issue: %v", err)
-	}
+	credential, _ := issuertest.Lease(tb, issuer, orderFor(d, fmt.Sprintf("hk-test-%d", serial.Add(1))))
 	return credential
 }
 

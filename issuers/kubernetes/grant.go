@@ -172,14 +172,14 @@ func (i *Issuer) rules(grants []grant) []policyRule {
 const mostNames = 200
 
 // expand puts, for each prefix, the names that exist in its place. KIND/* stays: it is a rule without names.
-func (i *Issuer) expand(grants []grant, found map[thing]finding) ([]grant, error) {
+func (i *Issuer) expand(grants []grant, found shelves) ([]grant, error) {
 	var all []grant
 	for _, g := range grants {
 		if g.all() || !g.name.IsPrefix() {
 			all = append(all, g)
 			continue
 		}
-		for _, name := range found[g.thing].names {
+		for _, name := range found.of(g.kind).begin(g.name) {
 			all = append(all, grant{thing{g.kind, broker.Resource(name)}, g.actions})
 		}
 	}

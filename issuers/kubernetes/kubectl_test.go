@@ -3,7 +3,6 @@ package kubernetes_test
 import (
 	"bytes"
 	"encoding/base64"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/issuers/issuertest"
 	"github.com/hourkey/hourkey/issuers/kubernetes/kubetest"
 )
 
@@ -30,12 +30,7 @@ contexts: [{name: hourkey, context: {cluster: hourkey, user: hourkey, namespace:
 func kubectl(t *testing.T, c broker.Credential) func(stdin string, args ...string) (string, error) {
 	t.Helper()
 	program, err := kubetest.Kubectl()
-	if errors.Is(err, kubetest.ErrAbsent) && os.Getenv("HOURKEY_TEST_ALL") != "1" {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	issuertest.Needs(t, err, kubetest.ErrAbsent)
 	dir := t.TempDir()
 	path := filepath.Join(dir, "config")
 	if err := os.WriteFile(path, []byte(kubeconfig(c)), 0o600); err != nil {

@@ -2,6 +2,7 @@ package kubernetes
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -11,106 +12,187 @@ import (
 	"github.com/hourkey/hourkey/broker"
 )
 
-// finding is what the server says of one thing.
-type finding struct {
-	names []string // of a prefix: the objects that exist, sorted
-	count int      // of KIND/*: how many there are
-	there bool     // of a name: whether it exists
+// shelf is what is asked of one collection, once for all that need it, and what the server has of it.
+type shelf struct {
+	kind             // without a subresource
+	names   []string // of objects that are asked for one by one, unless all are listed
+	listed  bool     // all objects are asked for
+	counted bool     // at least how many there are
+	inside  bool     // with what is in them, of which no more is kept than a workload has: else their metadata alone
+
+	mu    sync.Mutex          // guards what is below while it is asked for
+	there map[string]workload // name → an object that was asked for and exists
+	count int                 // how many there are, if listed or counted
+}
+
+// shelves maps the name of a collection, like deployments.apps, to what is asked of it.
+type shelves map[string]*shelf
+
+func (all shelves) of(k kind) *shelf {
+	s, known := all[k.parent()]
+	if !known {
+		s = &shelf{kind: newKind(k.parent()), there: map[string]workload{}}
+		all[k.parent()] = s
+	}
+	return s
+}
+
+// wanted is what must be asked to describe the grants.
+func wanted(grants []grant) shelves {
+	all := shelves{}
+	for _, g := range grants {
+		s := all.of(g.kind)
+		s.inside = s.inside || g.runsCode()
+		switch name := string(g.name); {
+		case g.all() && !g.runsCode():
+			s.counted = true
+		case g.name.IsPrefix():
+			s.listed = true
+		case !slices.Contains(s.names, name):
+			s.names = append(s.names, name)
+		}
+	}
+	for _, g := range grants {
+		if g.runsAnything() {
+			all.of(newKind(claimsKind)).listed = true
+		}
+		if of := g.takes(); of != "" && (g.all() || all[of] != nil) { // else only if there is no object of that name yet
+			all.of(newKind(of)).listed = true
+		}
+	}
+	return all
 }
 
 // mostLookUps is how many things one request may name.
 const mostLookUps = 64
 
-// look asks for each thing once, all at the same time: is it there, what does the prefix stand for, how many are
-// there. Metadata alone is asked for.
-func (i *Issuer) look(ctx context.Context, grants []grant, groups apiGroups) (map[thing]finding, error) {
+// look asks all of it at the same time, and refuses what is not there.
+func (i *Issuer) look(ctx context.Context, grants []grant, groups apiGroups) (shelves, error) {
 	if len(grants) > mostLookUps {
 		return nil, broker.Errorf(broker.CodeInvalid, "%s: at most %d resources can be asked for at once", i.config.Ref, mostLookUps).WithField("scope")
 	}
-	var (
-		mu    sync.Mutex
-		all   sync.WaitGroup
-		found = map[thing]finding{}
-		first error
-	)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	for _, g := range grants {
-		all.Go(func() {
-			f, err := i.lookAt(ctx, g, groups)
-			mu.Lock()
-			defer mu.Unlock()
-			found[g.thing] = f
-			if err != nil && first == nil {
-				first = err
-				cancel()
-			}
-		})
+	all := wanted(grants)
+	if err := i.askFor(ctx, groups, slices.Collect(maps.Values(all))...); err != nil {
+		return nil, err
 	}
-	all.Wait()
-	return found, first
+	for _, g := range grants {
+		if err := i.mustBe(g, all.of(g.kind)); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
-// lookAt asks in each version that the group has, until one knows the resource.
-func (i *Issuer) lookAt(ctx context.Context, g grant, groups apiGroups) (finding, error) {
-	for _, root := range groups.roots(g.group) {
-		f, served, err := i.lookIn(ctx, g, root+"/namespaces/"+i.config.Settings.Namespace+"/"+g.resource)
-		if err != nil {
-			return f, i.fault("looking for "+g.parent(), err)
-		}
-		if served {
-			return f, i.mustBe(g, f)
+// askFor fills shelves. The first failure cancels the rest.
+func (i *Issuer) askFor(ctx context.Context, groups apiGroups, wanted ...*shelf) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var all sync.WaitGroup
+	var once sync.Once
+	var first error
+	for _, s := range wanted {
+		for _, ask := range s.asks(i.client) {
+			all.Go(func() {
+				if err := i.served(ctx, s.kind, groups, ask); err != nil {
+					once.Do(func() { first = err; cancel() })
+				}
+			})
 		}
 	}
-	return finding{}, broker.Errorf(broker.CodeInvalid, "%s: the cluster has no %s in a namespace", i.config.Ref, g.parent()).WithField("scope")
+	all.Wait()
+	return first
+}
+
+// served asks in each version that the group has, until one knows the resource.
+func (i *Issuer) served(ctx context.Context, k kind, groups apiGroups, ask func(ctx context.Context, path string) error) error {
+	for _, root := range groups.roots(k.group) {
+		err := ask(ctx, root+"/namespaces/"+i.config.Settings.Namespace+"/"+k.resource)
+		switch {
+		case err == nil:
+			return nil
+		case !isStatus(err, http.StatusNotFound): // which is an unknown resource, not an unknown object
+			return i.fault("looking for "+k.parent(), err)
+		}
+	}
+	return broker.Errorf(broker.CodeInvalid, "%s: the cluster has no %s in a namespace", i.config.Ref, k.parent()).WithField("scope")
+}
+
+// asks are the calls that fill a shelf; each is told the path of the collection.
+func (s *shelf) asks(c *client) []func(context.Context, string) error {
+	if s.listed {
+		return []func(context.Context, string) error{func(ctx context.Context, path string) error { return s.list(ctx, c, path) }}
+	}
+	var asks []func(context.Context, string) error
+	if s.counted {
+		asks = append(asks, func(ctx context.Context, path string) error { return s.number(ctx, c, path) })
+	}
+	for _, name := range s.names {
+		asks = append(asks, func(ctx context.Context, path string) error { return s.find(ctx, c, path, name) })
+	}
+	return asks
+}
+
+func (s *shelf) put(w workload) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.there[w.Metadata.Name] = w
+}
+
+func (s *shelf) list(ctx context.Context, c *client, path string) error {
+	err := list(ctx, c, call{path: path, only: !s.inside}, s.put)
+	s.count = len(s.there)
+	return err
+}
+
+func (s *shelf) number(ctx context.Context, c *client, path string) error {
+	var p page[object]
+	err := c.do(ctx, call{method: http.MethodGet, path: path, query: url.Values{"limit": {"1"}}, only: true}, &p)
+	if err == nil && !strings.HasSuffix(p.Kind, "List") {
+		err = errOtherKind
+	}
+	s.count = len(p.Items) + p.Metadata.Remaining
+	return err
+}
+
+func (s *shelf) find(ctx context.Context, c *client, path, name string) error {
+	var w workload
+	err := c.do(ctx, call{method: http.MethodGet, path: path + "/" + name, only: !s.inside}, &w)
+	switch {
+	case isGone(err):
+		return nil
+	case err == nil && w.Metadata.Name != name:
+		return errOtherKind
+	case err == nil:
+		s.put(w)
+	}
+	return err
+}
+
+func (s *shelf) has(name broker.Resource) bool {
+	_, there := s.there[string(name)]
+	return there
+}
+
+// begin gives the names that a prefix stands for, sorted.
+func (s *shelf) begin(prefix broker.Resource) []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(s.there)), func(name string) bool { return !prefix.Covers(broker.Resource(name)) })
 }
 
 // mustBe refuses what is not there; what may be written may come into being.
-func (i *Issuer) mustBe(g grant, f finding) error {
-	name := g.name
+func (i *Issuer) mustBe(g grant, s *shelf) error {
 	switch {
 	case g.all():
 		return nil
-	case name.IsPrefix() && len(f.names) == 0:
-		return i.nothing("no " + g.parent() + " begins with " + name.Stem())
-	case !name.IsPrefix() && !f.there && (!g.actions.Has(broker.Write) || g.sub != "" || g.write&changesOnly != 0):
-		return i.nothing("there is no " + g.parent() + "/" + string(name))
+	case g.name.IsPrefix() && len(s.begin(g.name)) == 0:
+		return i.nothing("no " + g.parent() + " begins with " + g.name.Stem())
+	case !g.name.IsPrefix() && !s.has(g.name) && (!g.actions.Has(broker.Write) || g.sub != "" || g.write&changesOnly != 0):
+		return i.nothing("there is no " + g.parent() + "/" + string(g.name))
 	}
 	return nil
 }
 
 func (i *Issuer) nothing(what string) error {
 	return broker.Errorf(broker.CodeInvalid, "%s: %s in namespace %s", i.config.Ref, what, i.config.Settings.Namespace).WithField("scope")
-}
-
-// lookIn asks at one path. served tells whether the server knows the resource there.
-func (i *Issuer) lookIn(ctx context.Context, g grant, path string) (f finding, served bool, err error) {
-	switch {
-	case g.all():
-		var p page[object]
-		err = i.client.do(ctx, call{method: http.MethodGet, path: path, query: url.Values{"limit": {"1"}}, only: true}, &p)
-		if err == nil && !strings.HasSuffix(p.Kind, "List") {
-			err = errOtherKind
-		}
-		f.count = len(p.Items) + p.Metadata.Remaining
-	case g.name.IsPrefix():
-		err = list(ctx, i.client, call{path: path, only: true}, func(o object) {
-			if strings.HasPrefix(o.Metadata.Name, g.name.Stem()) {
-				f.names = append(f.names, o.Metadata.Name)
-			}
-		})
-		slices.Sort(f.names)
-	default:
-		err = i.client.do(ctx, call{method: http.MethodGet, path: path + "/" + string(g.name), only: true}, nil)
-		f.there = err == nil
-		if isGone(err) {
-			return f, true, nil
-		}
-	}
-	if isStatus(err, http.StatusNotFound) { // an unknown resource, not an unknown object
-		return f, false, nil
-	}
-	return f, true, err
 }
 
 // apiGroups maps an API group to the versions that the server has of it, the preferred one first.

@@ -2,11 +2,9 @@ package kubernetes
 
 import (
 	"context"
-	"net/http"
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/hourkey/hourkey/broker"
 )
@@ -23,63 +21,67 @@ var takers = map[string]string{
 // numbered is the name of a pod that a StatefulSet would call its own.
 var numbered = regexp.MustCompile(`-[0-9]+$`)
 
-// taking gives what the controllers that a grant lets make would take over, empty if it lets make none.
-func taking(g grant, f finding) string {
-	if !g.actions.Has(broker.Write) || f.there || g.name.IsPrefix() && !g.all() {
+// takes gives what a controller that the grant could make takes over, empty if it makes none. A name may be there already: see makes.
+func (g grant) takes() string {
+	if !g.actions.Has(broker.Write) || g.name.IsPrefix() && !g.all() {
 		return ""
 	}
 	return takers[g.kind.name]
 }
 
-// looseFor names what those controllers could take over, each "pods/web-1".
-func (i *Issuer) looseFor(ctx context.Context, grants []grant, found map[thing]finding) ([]string, error) {
-	var pods, onlyNumbered, sets bool
-	onlyNumbered = true
-	for _, g := range grants {
-		switch taking(g, found[g.thing]) {
-		case "pods":
-			pods, onlyNumbered = true, onlyNumbered && g.kind.name == "statefulsets.apps"
-		case "replicasets.apps":
-			sets = true
-		}
-	}
-	home := "/namespaces/" + i.config.Settings.Namespace
-	var ofPods, ofSets []string
-	var failed [2]error
-	var all sync.WaitGroup
-	if pods {
-		all.Go(func() { ofPods, failed[0] = i.looseIn(ctx, "/api/v1"+home+"/pods", "pods/") })
-	}
-	if sets {
-		all.Go(func() { ofSets, failed[1] = i.looseIn(ctx, "/apis/apps/v1"+home+"/replicasets", "replicasets.apps/") })
-	}
-	all.Wait()
-	if onlyNumbered {
-		ofPods = slices.DeleteFunc(ofPods, func(name string) bool { return !numbered.MatchString(name) })
-	}
-	loose := append(ofPods, ofSets...)
-	slices.Sort(loose)
-	return loose, firstCause(failed[:])
+// makes tells whether there is anything for the grant to make.
+func (all shelves) makes(g grant) bool {
+	return g.all() || !g.name.IsPrefix() && !all.of(g.kind).has(g.name)
 }
 
-// looseIn names the objects of a list that no controller owns.
-func (i *Issuer) looseIn(ctx context.Context, path, prefix string) (names []string, err error) {
-	err = list(ctx, i.client, call{method: http.MethodGet, path: path, only: true}, func(o object) {
-		if !slices.ContainsFunc(o.Metadata.Owners, func(w owner) bool { return w.Controller }) {
-			names = append(names, prefix+o.Metadata.Name)
+// looseFor names what those controllers could take over, each "pods/web-1". What nobody asked for yet is asked for.
+func (i *Issuer) looseFor(ctx context.Context, grants []grant, all shelves, groups apiGroups) ([]string, error) {
+	taken := map[string]func(string) bool{} // collection → the names that are meant
+	for _, g := range grants {
+		of := g.takes()
+		switch {
+		case of == "" || !all.makes(g):
+		case g.kind.name != "statefulsets.apps":
+			taken[of] = func(string) bool { return true }
+		case taken[of] == nil:
+			taken[of] = numbered.MatchString
 		}
-	})
-	return names, err
+	}
+	var missing []*shelf
+	for of := range taken {
+		if s := all.of(newKind(of)); !s.listed {
+			s.listed = true
+			missing = append(missing, s)
+		}
+	}
+	if err := i.askFor(ctx, groups, missing...); err != nil {
+		return nil, err
+	}
+	var loose []string
+	for of, meant := range taken {
+		for name, w := range all[of].there {
+			if meant(name) && !w.isOwned() {
+				loose = append(loose, of+"/"+name)
+			}
+		}
+	}
+	slices.Sort(loose)
+	return loose, nil
+}
+
+// isOwned tells whether a controller owns it.
+func (w workload) isOwned() bool {
+	return slices.ContainsFunc(w.Metadata.Owners, func(o owner) bool { return o.Controller })
 }
 
 // mostLoose is how many of them are named one by one.
 const mostLoose = 10
 
-// looseScopes are the deletes that a new controller can come to: of each by its name or, of many, of the kind.
-func (i *Issuer) looseScopes(loose []string) []broker.Scope {
+// deletes are the deletes of things: of each by its name or, of many, of the kind.
+func (i *Issuer) deletes(names []string) []broker.Scope {
 	var scopes []broker.Scope
-	for _, name := range loose {
-		if len(loose) > mostLoose {
+	for _, name := range names {
+		if len(names) > mostLoose {
 			kind, _, _ := strings.Cut(name, "/")
 			name = kind + "/*"
 		}

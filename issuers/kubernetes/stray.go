@@ -6,17 +6,18 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/hourkey/hourkey/broker"
 )
 
-// stray is a binding that gives rights to every account of the namespace, or to its account "default": a lease would have them
-// beside its own, in whatever namespace they hold.
+// stray is a binding that gives rights to every account of the namespace, which a lease would have beside its own, or to one account of
+// it, which a pod may run as; in whatever namespace they hold.
 type stray struct {
 	binding   roleBinding
 	cluster   bool
 	namespace string
-	to        string         // "group system:authenticated"
+	to        string         // "group system:authenticated", or empty
 	gives     broker.Actions // none: it is harmless
 }
 
@@ -29,73 +30,115 @@ func (s stray) object() string {
 
 const rbacPath = "/apis/rbac.authorization.k8s.io/v1"
 
-// findStrays looks through the bindings of the whole cluster.
-func (i *Issuer) findStrays(ctx context.Context) (strays, fallback []stray, err error) {
-	var all []stray
-	gather := func(cluster bool) func(roleBinding) {
+// findStrays looks through the bindings of the whole cluster: which give something to every account of the namespace, and what is bound to
+// which of its accounts, by name.
+func (i *Issuer) findStrays(ctx context.Context, g *gifts) (strays []stray, bound map[string][]stray, err error) {
+	var toAll []stray
+	bound = map[string][]stray{}
+	sort := func(cluster bool) func(roleBinding) {
 		return func(b roleBinding) {
-			all = append(all, stray{binding: b, cluster: cluster, namespace: b.Metadata.Namespace})
-		}
-	}
-	if err := list(ctx, i.client, call{path: rbacPath + "/clusterrolebindings"}, gather(true)); err != nil {
-		return nil, nil, err
-	}
-	if err := list(ctx, i.client, call{path: rbacPath + "/rolebindings"}, gather(false)); err != nil {
-		return nil, nil, err
-	}
-	known := map[roleRef]broker.Actions{}
-	for _, s := range all {
-		group, account := i.reaches(s.binding)
-		if group == "" && !account {
-			continue
-		}
-		gives, seen := known[s.binding.RoleRef]
-		if !seen || s.binding.RoleRef.Kind == "Role" { // a Role of the same name is another in another namespace
-			if gives, err = i.giftOf(ctx, s); err != nil {
-				return nil, nil, err
+			s := stray{binding: b, cluster: cluster, namespace: b.Metadata.Namespace}
+			group, accounts := i.reaches(b)
+			if group != "" { // and so every account
+				s.to = "group " + group
+				toAll = append(toAll, s)
+				return
 			}
-			known[s.binding.RoleRef] = gives
-		}
-		s.gives = gives
-		switch {
-		case gives == 0:
-		case group != "":
-			s.to = "group " + group
-			strays = append(strays, s)
-		default:
-			s.to = "the account default"
-			fallback = append(fallback, s)
+			for _, name := range accounts {
+				bound[name] = append(bound[name], s)
+			}
 		}
 	}
-	return strays, fallback, nil
+	if err := list(ctx, i.client, call{path: rbacPath + "/clusterrolebindings"}, sort(true)); err != nil {
+		return nil, nil, err
+	}
+	if err := list(ctx, i.client, call{path: rbacPath + "/rolebindings"}, sort(false)); err != nil {
+		return nil, nil, err
+	}
+	strays, err = i.given(ctx, g, toAll)
+	return strays, bound, err
 }
 
-// reaches tells which group of a lease a binding gives rights to, and whether it gives some to the account "default".
-func (i *Issuer) reaches(b roleBinding) (group string, account bool) {
+// reaches tells which group of a lease a binding gives rights to, and which accounts of the namespace it names.
+func (i *Issuer) reaches(b roleBinding) (group string, accounts []string) {
 	namespace := i.config.Settings.Namespace
 	for _, s := range b.Subjects {
 		in := s.Namespace
 		if in == "" {
 			in = b.Metadata.Namespace
 		}
+		name, isAccount := strings.CutPrefix(s.Name, "system:serviceaccount:"+namespace+":")
 		switch {
 		case s.Kind == "Group" && slices.Contains(groupsOf(namespace), s.Name):
 			group = s.Name
-		case s.Kind == "ServiceAccount" && s.Name == "default" && in == namespace,
-			s.Kind == "User" && s.Name == "system:serviceaccount:"+namespace+":default":
-			account = true
+		case s.Kind == "ServiceAccount" && in == namespace:
+			accounts = append(accounts, s.Name)
+		case s.Kind == "User" && isAccount:
+			accounts = append(accounts, name)
 		}
 	}
-	return group, account
+	slices.Sort(accounts)
+	return group, slices.Compact(accounts)
 }
 
-// giftOf is what the role of a binding gives: nothing, if no more than what a server gives everybody: to ask who one is and what
+// gifts are what the roles give that were asked for, so that none is asked for twice in the time of one audit.
+type gifts struct {
+	mu    sync.Mutex
+	known map[gift]broker.Actions
+}
+
+// gift is a role; its namespace is empty for a ClusterRole.
+type gift struct {
+	namespace string
+	role      roleRef
+}
+
+// given fills in what bindings give, and leaves those out that give nothing.
+func (i *Issuer) given(ctx context.Context, g *gifts, bindings []stray) ([]stray, error) {
+	var given []stray
+	for _, s := range bindings {
+		of := gift{role: s.binding.RoleRef}
+		if of.role.Kind == "Role" {
+			of.namespace = s.namespace
+		}
+		var err error
+		if s.gives, err = g.of(of, func() (broker.Actions, error) { return i.giftOf(ctx, of) }); err != nil {
+			return nil, err
+		}
+		if s.gives != 0 {
+			given = append(given, s)
+		}
+	}
+	return given, nil
+}
+
+func (g *gifts) of(role gift, ask func() (broker.Actions, error)) (broker.Actions, error) {
+	g.mu.Lock()
+	gives, known := g.known[role]
+	g.mu.Unlock()
+	if known {
+		return gives, nil
+	}
+	gives, err := ask()
+	if err != nil {
+		return 0, err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.known == nil {
+		g.known = map[gift]broker.Actions{}
+	}
+	g.known[role] = gives
+	return gives, nil
+}
+
+// giftOf asks what a role gives: nothing, if no more than what a server gives everybody: to ask who one is and what
 // one may do, and how the API looks. A role that is gone gives nothing. One that a controller fills in and has not filled yet
 // may give anything.
-func (i *Issuer) giftOf(ctx context.Context, s stray) (broker.Actions, error) {
-	path := rbacPath + "/clusterroles/" + url.PathEscape(s.binding.RoleRef.Name)
-	if s.binding.RoleRef.Kind == "Role" {
-		path = rbacPath + "/namespaces/" + s.namespace + "/roles/" + url.PathEscape(s.binding.RoleRef.Name)
+func (i *Issuer) giftOf(ctx context.Context, g gift) (broker.Actions, error) {
+	path := rbacPath + "/clusterroles/" + url.PathEscape(g.role.Name)
+	if g.namespace != "" {
+		path = rbacPath + "/namespaces/" + g.namespace + "/roles/" + url.PathEscape(g.role.Name)
 	}
 	var r role
 	err := i.client.get(ctx, path, &r)
@@ -104,7 +147,7 @@ func (i *Issuer) giftOf(ctx context.Context, s stray) (broker.Actions, error) {
 		return 0, nil
 	case err != nil:
 		return 0, err
-	case r.Kind != s.binding.RoleRef.Kind:
+	case r.Kind != g.role.Kind:
 		return 0, errOtherKind
 	case r.Aggregates != nil && len(r.Rules) == 0:
 		return everything, nil

@@ -30,6 +30,7 @@ type holes struct {
 	everybody  broker.Actions // what bindings give every account of the namespace
 	fallback   broker.Actions // what its account "default" may do
 	loose      []string       // what a new controller could take over and remove
+	carried    carried        // what code finds in the workloads into which it is put
 }
 
 // walls says what stops what, the weak and missing ones included, and what these give in spite of the scopes.
@@ -91,7 +92,7 @@ func (i *Issuer) policyWalls() []policyWall {
 	kinds := func(fits func(kind) bool) func(grant) bool { return func(g grant) bool { return fits(g.kind) } }
 	return []policyWall{
 		{"deleting by owner references and finalizers", "the admission policy " + leasesPolicy + " refuses them to who may not delete", kinds(isObject), broker.Delete},
-		{"scaling to zero, or a StatefulSet down", refuses + "; scaling a Deployment down to one is possible", kinds(isScaled), broker.Delete},
+		{"scaling to zero, or a StatefulSet down", refuses, kinds(isScaled), broker.Delete},
 		{"removing keys of a ConfigMap", refuses, kinds(isConfig), broker.Delete},
 		{"changing what pods trust (" + trusted + ")", "the admission policy refuses it", isTrusted, broker.Admin},
 		{"removing fields of a custom resource", refuses + ", for its own fields and those of its spec; deeper ones can be overwritten", kinds(i.isPlain), broker.Delete},
@@ -121,19 +122,22 @@ func (i *Issuer) writeWalls(grants []grant, h holes) []broker.WallFact {
 		facts = append(facts, fact)
 	}
 	facts = append(facts, broker.WallFact{Stops: "overwriting what is in an object", Wall: broker.WallNone, How: "update and patch can set every field to another value"})
+	if anyOf(grants, broker.Write, isScaled) {
+		facts = append(facts, broker.WallFact{Stops: "taking a Deployment down to one pod", Wall: broker.WallNone, How: "the admission policy refuses zero alone"})
+	}
 	if slices.ContainsFunc(grants, func(g grant) bool {
 		return !g.all() && g.actions.Has(broker.Write) && isObject(g.kind) && g.write&changesOnly == 0
 	}) {
 		facts = append(facts, broker.WallFact{Stops: "creating under another name", Wall: broker.WallNative, How: "create is granted for the name alone, which server-side apply can do, and POST cannot"})
 	}
-	return append(facts, broker.WallFact{Stops: "what controllers and operators do about it", Wall: broker.WallNone, How: "they act on what is written with their own rights"})
+	return append(facts, broker.WallFact{Stops: "what controllers, operators and programs do about it", Wall: broker.WallNone, How: "they act on what is written with their own rights: a program that runs a script out of a ConfigMap, too"})
 }
 
 func (i *Issuer) podWalls(h holes) []broker.WallFact {
-	identity := broker.WallFact{Stops: "pods with the identity of another account", Wall: broker.WallNative, How: "the admission policy lets new pods have the account default alone, and others keep theirs; a Secret that holds an account's token is a Secret as others are"}
+	identity := broker.WallFact{Stops: "choosing another account for a pod", Wall: broker.WallNative, How: "the admission policy lets new pods have the account default alone, and others keep theirs"}
 	switch {
 	case h.policy:
-		identity.Wall, identity.How, identity.Gives = broker.WallWeak, "a template may name every account of the namespace", i.loosened(broker.Admin|h.fallback)
+		identity.Wall, identity.How, identity.Gives = broker.WallWeak, "a template may name every account of the namespace, whatever that may do", i.loosened(everything)
 	case h.fallback != 0:
 		identity.Wall, identity.How, identity.Gives = broker.WallWeak, "a pod may run as the account default, which has rights, and that is accepted", i.loosened(h.fallback)
 	}
@@ -143,15 +147,15 @@ func (i *Issuer) podWalls(h holes) []broker.WallFact {
 	}
 	taking := broker.WallFact{Stops: "taking over, and removing, what no controller owns", Wall: broker.WallWeak, How: "a new controller takes over what its selector fits; there is nothing of the kind now"}
 	if len(h.loose) > 0 {
-		taking.How, taking.Gives = "a new controller takes over pods and ReplicaSets that its selector fits, and there are some", i.looseScopes(h.loose)
+		taking.How, taking.Gives = "a new controller takes over pods and ReplicaSets that its selector fits, and there are some", i.deletes(h.loose)
 	}
-	return []broker.WallFact{
-		identity, machine, taking,
-		{Stops: "the traffic of a Service, for pods with its labels", Wall: broker.WallNone, How: "a Service sends traffic to every pod that bears its labels"},
-		{Stops: "secrets of the namespace in a pod that a lease makes or changes", Wall: broker.WallNone, How: "a pod may mount every Secret of its namespace"},
-		{Stops: "what deployed code does after the end", Wall: broker.WallNone, How: "it runs on, with its account and its network, until somebody takes it away"},
-		{Stops: "deploying something that does not work", Wall: broker.WallNone, How: "a new template replaces the pods that ran"},
-	}
+	facts := append([]broker.WallFact{identity, machine, taking}, i.carriedWalls(h.carried)...)
+	return append(facts,
+		broker.WallFact{Stops: "the traffic of a Service, for pods with its labels", Wall: broker.WallNone, How: "a Service sends traffic to every pod that bears its labels"},
+		broker.WallFact{Stops: "secrets of the namespace in a pod that a lease makes or changes", Wall: broker.WallNone, How: "a pod may mount every Secret of its namespace, one that holds an account's token as well"},
+		broker.WallFact{Stops: "what deployed code does after the end", Wall: broker.WallNone, How: "it runs on, with its account and its network, until somebody takes it away"},
+		broker.WallFact{Stops: "deploying something that does not work", Wall: broker.WallNone, How: "a new template replaces the pods that ran"},
+	)
 }
 
 func (i *Issuer) endWalls() []broker.WallFact {

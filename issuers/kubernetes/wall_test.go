@@ -3,13 +3,13 @@ package kubernetes_test
 import (
 	"maps"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/issuers/issuertest"
 	"github.com/hourkey/hourkey/issuers/kubernetes"
 	"github.com/hourkey/hourkey/issuers/kubernetes/kubetest"
 )
@@ -258,7 +258,7 @@ func TestAPolicyThatIsNotEnforcedIsAMissingWall(t *testing.T) {
 	t.Parallel()
 	s := makeSite(t, bareServer(t))
 	refuses(t, s.issuer(t), broker.CodeWall, "configmaps/*:write", "is there and not in force", "admission plugin ValidatingAdmissionPolicy")
-	for _, f := range check(t, s.issuer(t)) {
+	for _, f := range findings(t, s.issuer(t)) {
 		if f.Object == "admission policy" && (strings.Contains(f.Mend, "failurePolicy") || !strings.Contains(f.Mend, "some seconds")) {
 			t.Errorf("check prints what is there already: %s", f.Mend)
 		}
@@ -272,7 +272,7 @@ func TestAServerThatAllowsEverythingIsRefused(t *testing.T) {
 	b := s.between(t)
 	b.breaks.Store(&breakage{http.MethodPost, "/localsubjectaccessreviews", says(`{"kind":"LocalSubjectAccessReview","status":{"allowed":true}}`, http.StatusCreated)})
 	refuses(t, b.issuer(t, s), broker.CodeWall, "configmaps/*:read", "authorization-mode=Node,RBAC")
-	if os.Getenv("HOURKEY_TEST_ALL") == "1" {
+	if issuertest.Whole() {
 		real := newSiteOn(t, kubetest.Start(t, "--authorization-mode=AlwaysAllow"))
 		refuses(t, real.issuer(t), broker.CodeWall, "configmaps/*:read", "authorization-mode=Node,RBAC")
 	}
@@ -333,12 +333,9 @@ spec:
   names: {plural: `+name+`, singular: `+name[:len(name)-1]+`, kind: `+kind+`}
   versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]
 `)
-		served := func() bool {
+		issuertest.Until(t, func() bool {
 			return s.Do(t.Context(), s.Token(), http.MethodGet, s.path("example.com/v1/"+name), nil, nil) == nil
-		}
-		for at := 0; at < 200 && !served(); at++ {
-			time.Sleep(50 * time.Millisecond)
-		}
+		})
 	}
 }
 

@@ -22,6 +22,44 @@ type object struct {
 	Metadata   metadata `json:"metadata"`
 }
 
+// workload is what is read of an object: its metadata and, of what runs pods, who those run as and what they mount.
+type workload struct {
+	object
+	Spec struct {
+		podSpec           // of a pod
+		Template template `json:"template"`
+		Job      struct {
+			Spec struct {
+				Template template `json:"template"`
+			} `json:"spec"`
+		} `json:"jobTemplate"` // of a CronJob
+		Claims []object `json:"volumeClaimTemplates"` // of a StatefulSet
+	} `json:"spec"`
+}
+
+type template struct {
+	Spec podSpec `json:"spec"`
+}
+
+type podSpec struct {
+	Account string   `json:"serviceAccountName"`
+	Volumes []volume `json:"volumes"`
+}
+
+type volume struct {
+	Claim struct {
+		Name string `json:"claimName"`
+	} `json:"persistentVolumeClaim"`
+	Projected struct {
+		Sources []struct {
+			Token struct {
+				Audience string `json:"audience"`
+			} `json:"serviceAccountToken"`
+			Certificate *struct{} `json:"podCertificate"`
+		} `json:"sources"`
+	} `json:"projected"`
+}
+
 // page is one part of a list.
 type page[T any] struct {
 	Kind     string `json:"kind"`

@@ -1,0 +1,148 @@
+package kubernetes
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/hourkey/hourkey/broker"
+)
+
+// Who changes a workload puts code into it, which runs as the account that the workload has, and with the claims that it mounts. The admission
+// policy lets a lease choose neither, and nothing takes away what is there: so it is looked for, and given in the description.
+
+// runsCode tells whether a write puts code into what may have an account and claims already. The template of a Job never changes
+// (Kubernetes API reference, JobSpec).
+func (g grant) runsCode() bool {
+	return g.actions.Has(broker.Write) && runsPods(g.kind) && g.kind.name != "jobs.batch"
+}
+
+// runsAnything tells whether it may be code in pods that are not there yet: controllers make pods at any time, of whatever templates there are.
+func (g grant) runsAnything() bool {
+	return g.runsCode() && g.kind.name == "pods" && (g.all() || !g.name.IsPrefix())
+}
+
+// carried is what code finds in the workloads into which it is put.
+type carried struct {
+	powers   []power
+	believed bool     // a token or a certificate, made for another system than the cluster
+	claims   []string // "persistentvolumeclaims/files", sorted
+}
+
+// power is what an account may do beyond what everybody may.
+type power struct {
+	account  string
+	gives    broker.Actions
+	bindings []string
+}
+
+// carriedBy looks through the workloads that may be written now: those of the names, or all of the kind. Of pods that are not there yet it
+// counts every account of the namespace, and every claim.
+func (i *Issuer) carriedBy(ctx context.Context, a *audit, grants []grant, found shelves) (c carried, err error) {
+	accounts := map[string]bool{}
+	for _, g := range grants {
+		if !g.runsCode() {
+			continue
+		}
+		for name, w := range found.of(g.kind).there {
+			if g.name.Covers(broker.Resource(name)) {
+				c.add(name, w, accounts)
+			}
+		}
+		if g.runsAnything() && found.makes(g) {
+			a.addAccounts(accounts)
+			for name := range found[claimsKind].there {
+				c.claims = append(c.claims, claimsKind+"/"+name)
+			}
+		}
+	}
+	slices.Sort(c.claims)
+	c.claims = slices.Compact(c.claims)
+	for _, name := range slices.Sorted(maps.Keys(accounts)) {
+		p, err := i.powerOfAccount(ctx, a, name)
+		if err != nil {
+			return c, err
+		}
+		if p.gives != 0 {
+			c.powers = append(c.powers, p)
+		}
+	}
+	return c, nil
+}
+
+// add takes in one workload, and the accounts that it names. What pods of the account default may do is judged for all that run pods.
+func (c *carried) add(name string, w workload, accounts map[string]bool) {
+	for _, spec := range []podSpec{w.Spec.podSpec, w.Spec.Template.Spec, w.Spec.Job.Spec.Template.Spec} {
+		if spec.Account != "" && spec.Account != "default" {
+			accounts[spec.Account] = true
+		}
+		for _, v := range spec.Volumes {
+			if v.Claim.Name != "" {
+				c.claims = append(c.claims, claimsKind+"/"+v.Claim.Name)
+			}
+			c.believed = c.believed || v.isBelieved()
+		}
+	}
+	for _, claim := range w.Spec.Claims {
+		c.claims = append(c.claims, claimsKind+"/"+claim.Metadata.Name+"-"+name+"-*")
+	}
+}
+
+const claimsKind = "persistentvolumeclaims"
+
+// addAccounts takes in all of the namespace to which something is bound, but default and those of leases.
+func (a *audit) addAccounts(accounts map[string]bool) {
+	for name := range a.bound {
+		if name != "default" && !isLeaseName(name) {
+			accounts[name] = true
+		}
+	}
+}
+
+// isBelieved tells whether a volume holds an identity for another system than the cluster.
+func (v volume) isBelieved() bool {
+	for _, s := range v.Projected.Sources {
+		if s.Token.Audience != "" || s.Certificate != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// powerOfAccount is what is bound to an account by its name. What reaches beyond the namespace is power over other environments.
+func (i *Issuer) powerOfAccount(ctx context.Context, a *audit, name string) (power, error) {
+	bindings, err := i.given(ctx, &a.gifts, a.bound[name])
+	p := power{account: name, gives: givenBy(bindings)}
+	for _, s := range bindings {
+		p.bindings = append(p.bindings, s.object())
+		if s.namespace != i.config.Settings.Namespace {
+			p.gives |= broker.Admin
+		}
+	}
+	slices.Sort(p.bindings)
+	return p, err
+}
+
+// carriedWalls say what nothing stops in those workloads, and what that gives.
+func (i *Issuer) carriedWalls(c carried) []broker.WallFact {
+	account := broker.WallFact{Stops: "what code does as the account that its workload has", Wall: broker.WallNone, How: "it has the rights of that account; no binding gives any to those of what may be written now"}
+	var gives broker.Actions
+	var told []string
+	for _, p := range c.powers {
+		gives |= p.gives
+		told = append(told, p.account+" may "+p.gives.String()+", by "+strings.Join(p.bindings, " and "))
+	}
+	if c.believed {
+		gives = everything
+		told = append(told, "a token or a certificate is there that another system believes, and what that gives is not known")
+	}
+	if len(told) > 0 {
+		account.How, account.Gives = "it has the rights of that account: "+strings.Join(told, "; "), i.loosened(gives)
+	}
+	claims := broker.WallFact{Stops: "what code destroys in the claims that its workload mounts", Wall: broker.WallNone, How: "it may empty them; nothing that may be written mounts one now"}
+	if len(c.claims) > 0 {
+		claims.How, claims.Gives = "it may empty them, and there are some", i.deletes(c.claims)
+	}
+	return []broker.WallFact{account, claims}
+}
