@@ -35,6 +35,7 @@ type Broker struct {
 	log      *slog.Logger
 
 	files        atomic.Pointer[Configuration] // as the files say
+	upToDate     *Configuration                // of files: everything that waits was decided under it; tidying guards this
 	logins       atomic.Pointer[[]Login]       // who signed on, and the groups that it brought
 	reading      sync.Mutex                    // of logins
 	merged       atomic.Pointer[merged]        // the two together, for Configuration

@@ -82,7 +82,7 @@ func (b *Broker) collectable(ctx context.Context, caller Caller, id string) (req
 	case RequestDenied:
 		return request, nil, Errorf(CodeDenied, "a reviewer denied this: %s", orElse(request.Verdict, "no reason was given"))
 	case RequestExpired, RequestCancelled:
-		return request, nil, Errorf(CodeExpired, "this request is %s", request.State).WithNext("make a new request")
+		return request, nil, over(request)
 	case RequestApproved, RequestCollected:
 	}
 	switch {
@@ -96,6 +96,15 @@ func (b *Broker) collectable(ctx context.Context, caller Caller, id string) (req
 		return request, nil, Errorf(CodeExpired, "its hour is over").WithNext("make a new request")
 	}
 	return request, approvals, nil
+}
+
+// over is a request that ended without a no.
+func over(request Request) *Error {
+	e := Errorf(CodeExpired, "this request is %s", request.State).WithNext("make a new request")
+	if request.Verdict != "" {
+		e.Message += ": " + request.Verdict
+	}
+	return e
 }
 
 func mine(caller Caller, request Request) bool {

@@ -338,7 +338,7 @@ func (b *Broker) redeemable(r Reader, name string, code Secret) (Invite, error) 
 	case err != nil:
 		return invite, err
 	case !found, invite.State == InviteUsed, b.now().After(invite.Expires), !sameCode(invite.CodeHash, code):
-		return invite, Errorf(CodeForbidden, "no invite of that name has this code").WithField("code").WithNext("ask for a new one: `hourkeyd human invite`")
+		return invite, Errorf(CodeForbidden, "no invite of that name has this code").WithField("code").WithNext("check both; a code works once, for one hour. If they are right, ask an operator for a new one")
 	case invite.State == InviteInert:
 		return invite, Errorf(CodeForbidden, "this invite waits for %s to sign it", plural(invite.Needs-len(invite.Signed), "operator"))
 	}
@@ -376,7 +376,7 @@ func (b *Broker) AddPasskey(ctx context.Context, name string, code Secret, passk
 // usePasskey uses an invite up. A passkey that replaces lost ones must wait like any further one: whoever
 // talked operators into it is seen before it counts.
 func (b *Broker) usePasskey(tx Tx, invite Invite, passkey Passkey) error {
-	passkey.Human, passkey.Created, passkey.UsableFrom = invite.Human, b.now(), b.now()
+	passkey.Human, passkey.Created, passkey.UsableFrom, passkey.Further = invite.Human, b.now(), b.now(), invite.Replaces
 	if invite.Replaces {
 		passkey.UsableFrom = b.now().Add(b.Configuration().Limits.PasskeyWait)
 		if err := b.removeLost(tx, invite.Human); err != nil {

@@ -29,6 +29,10 @@ type RequestEvent struct {
 	Words        string       `json:"words,omitempty"`    // a reviewer's, on a rejection
 	Seconds      float64      `json:"seconds,omitempty"`  // from submit to this
 	Approval     *Approval    `json:"approval,omitempty"` // statement and assertion, for anyone to check
+
+	// OwnerMayApprove names the environments in which the agent's owner is one of those asked: that human's own
+	// signature counts there (owner_may_approve).
+	OwnerMayApprove []string `json:"owner_may_approve,omitempty"`
 }
 
 // EventItem is one target of a request.
@@ -48,7 +52,8 @@ func (b *Broker) requestEvent(r Request) RequestEvent {
 		data.Operation = recorded(r.Operation.Text)
 	}
 	if len(r.Needs) > 0 { // nobody signs the others
-		data.Digest, data.Asked = r.Digest(), b.Configuration().asked(r)
+		cfg := b.Configuration()
+		data.Digest, data.Asked, data.OwnerMayApprove = r.Digest(), cfg.asked(r), cfg.ownerMayApprove(r)
 	}
 	return data
 }

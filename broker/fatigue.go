@@ -137,8 +137,12 @@ func (b *Broker) steady(r Reader, agent string) error {
 }
 
 // RejectAndFreeze denies a request and freezes its agent for an hour: for whoever may decide on it. The
-// freeze comes first, so that nothing slips through between the two.
+// freeze comes first, so that nothing slips through between the two. Providers come last, and whether the human
+// still waits does not matter: a no that was given is recorded.
 func (b *Broker) RejectAndFreeze(ctx context.Context, human, id, digest, words string) error {
+	if err := fits(words); err != nil {
+		return err
+	}
 	request := Request{ID: id}
 	err := b.store.View(ctx, func(r Reader) error {
 		found, err := load(r, &request)
@@ -150,8 +154,12 @@ func (b *Broker) RejectAndFreeze(ctx context.Context, human, id, digest, words s
 	if err != nil {
 		return err
 	}
-	_, frozen := b.freeze(ctx, Freeze{
+	freeze, recorded := b.hold(ctx, Freeze{
 		Of: FreezeAgent, Name: request.Agent, By: "human:" + human, Reason: "denied and frozen by " + human, At: b.now(), Until: b.now().Add(freezeFor),
 	})
-	return errors.Join(b.Reject(ctx, human, id, digest, words), frozen)
+	record, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordFor)
+	rejected := b.Reject(record, human, id, digest, words)
+	cancel()
+	_, unended := b.endFrozen(ctx, freeze)
+	return errors.Join(rejected, recorded, unended)
 }

@@ -95,23 +95,35 @@ func (b *Broker) Freeze(ctx context.Context, caller Caller, freeze Freeze) (ende
 }
 
 func (b *Broker) freeze(ctx context.Context, freeze Freeze) (ended int, err error) {
+	freeze, recorded := b.hold(ctx, freeze)
+	ended, err = b.endFrozen(ctx, freeze)
+	return ended, errors.Join(err, recorded)
+}
+
+// hold puts a freeze in force, cuts the calls that it names and writes it down; recorded tells whether it could. It
+// waits for no provider.
+func (b *Broker) hold(ctx context.Context, freeze Freeze) (held Freeze, recorded error) {
 	if held, ok := b.held.Load(freeze.ID()); ok {
 		freeze = freeze.lasting(held.(Freeze), b.now()) //nolint:forcetypeassert // nothing else is held
 	}
 	b.held.Store(freeze.ID(), freeze)
 	b.age.Add(1)                   // nobody who was admitted before is so by memory alone
 	b.lives.cutWhere(freeze.names) // no call goes on until the disk has answered
-	record, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordFor)
-	recorded := b.recordFreeze(record, freeze)
-	cancel()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordFor)
+	defer cancel()
+	return freeze, b.recordFreeze(ctx, freeze)
+}
+
+// endFrozen ends the leases that a freeze names, whoever may have hung up. ended counts those that are.
+func (b *Broker) endFrozen(ctx context.Context, freeze Freeze) (ended int, err error) {
 	var open []Lease
-	err = b.store.View(ctx, func(r Reader) (err error) {
+	err = b.store.View(context.WithoutCancel(ctx), func(r Reader) (err error) {
 		open, err = list[Lease](r, "lease", "open")
 		return err
 	})
 	open = slices.DeleteFunc(open, func(l Lease) bool { return !freeze.names(l) })
 	failed := b.endAll(ctx, open, CauseFrozen, freeze.By)
-	return len(open) - failed, errors.Join(err, recorded)
+	return len(open) - failed, err
 }
 
 // recordFreeze writes the freeze; one that is not written stays held and is tried again by the sweeper.

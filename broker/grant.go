@@ -196,11 +196,12 @@ func within(outer, inner []Item) bool {
 func (b *Broker) verifyAssertion(passkey Passkey, ceremony Ceremony, assertion Assertion, at time.Time) (counter uint32, err error) {
 	switch {
 	case passkey.ID != assertion.CredentialID:
-		return 0, Errorf(CodeForbidden, "the assertion is of another passkey")
+		return 0, Errorf(CodeForbidden, "the assertion is of another passkey").WithNext("look at it again, and sign anew")
 	case passkey.Human != ceremony.Statement.Reviewer:
-		return 0, Errorf(CodeForbidden, "the passkey belongs to another human than the statement names")
+		return 0, Errorf(CodeForbidden, "the passkey belongs to another human than the statement names").WithNext("sign with one that *You* lists")
 	case at.Before(passkey.UsableFrom):
-		return 0, Errorf(CodeForbidden, "this passkey is too new: it may sign from %s on", passkey.UsableFrom.Format(time.RFC3339))
+		return 0, Errorf(CodeForbidden, "this passkey is too new: it may sign from %s on", passkey.UsableFrom.Format(time.RFC3339)).
+			WithNext("sign with an older passkey, or wait until then")
 	}
 	challenge, err := ceremony.Challenge()
 	if err != nil {

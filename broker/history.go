@@ -23,10 +23,14 @@ type History struct {
 }
 
 // Tally counts requests by how they ended. Granted without a human is Allowed.
-type Tally struct{ Asked, Allowed, Granted, Denied, Expired int }
+type Tally struct {
+	Asked, Allowed, Granted, Denied, Expired int
+	Refused                                  int // asks that policy refused at once; not in Asked: they never became a request
+}
 
 // History tells what this agent, and this task, had before: the newest 200 each, of 30 days. Last are up to
-// five of them that a human had to decide, denied ones first, then the newest.
+// five of them that a human had to decide, denied ones first, then the newest. Refused counts by whole days (UTC),
+// the request's own included, and in all environments: a probe elsewhere tells something of the agent too.
 func (b *Broker) History(ctx context.Context, caller Caller, request Request) (History, error) {
 	var h History
 	seen := map[string]bool{request.ID: true} // request id → in Last, or this one
@@ -38,12 +42,16 @@ func (b *Broker) History(ctx context.Context, caller Caller, request Request) (H
 		if err != nil {
 			return err
 		}
-		return b.earlier(r, "recent", caller, request, func(was Request) {
+		err = b.earlier(r, "recent", caller, request, func(was Request) {
 			if was.Task == request.Task {
 				h.Task.count(was)
 				h.note(was, seen)
 			}
 		})
+		if err != nil || !b.visible(caller, request) {
+			return err
+		}
+		return h.countRefused(r, request)
 	})
 	slices.SortStableFunc(h.Last, func(a, b Request) int {
 		if (a.State == RequestDenied) != (b.State == RequestDenied) {
@@ -71,6 +79,14 @@ func (b *Broker) earlier(r Reader, index string, caller Caller, than Request, ea
 		}
 		return nil
 	})
+}
+
+func (h *History) countRefused(r Reader, request Request) (err error) {
+	if h.Agent.Refused, err = refused(r, "agent/"+request.Agent, request.Created); err != nil {
+		return err
+	}
+	h.Task.Refused, err = refused(r, "task/"+request.Task, request.Created)
+	return err
 }
 
 func (h *History) note(was Request, seen map[string]bool) {

@@ -185,6 +185,16 @@ func (b *Broker) Configuration() *Configuration { return b.withLogins(&b.merged,
 // canSign is the configuration by which somebody may sign something now.
 func (b *Broker) canSign() *Configuration { return b.withLogins(&b.acting, SignedOnFor) }
 
+// MustSignOn tells whether groups of this human, by which something could be signed, wait for a fresh single sign-on.
+func (b *Broker) MustSignOn(human string) bool {
+	for _, humans := range b.canSign().Away {
+		if slices.Contains(humans, human) {
+			return true
+		}
+	}
+	return false
+}
+
 func (b *Broker) withLogins(kept *atomic.Pointer[merged], valid time.Duration) *Configuration {
 	files, logins := b.files.Load(), b.logins.Load()
 	if logins == nil || len(*logins) == 0 || files.SignOn == nil {

@@ -92,7 +92,7 @@ func newInstallation(random io.Reader) (string, error) {
 }
 
 // Reload puts a checked configuration in force. wider lists in words what got wider, for the event.
-// Requests that were decided under another configuration cannot be collected any more.
+// Requests that were decided under another configuration cannot be collected any more: the sweeper ends them.
 func (b *Broker) Reload(ctx context.Context, caller Caller, next *Configuration, wider []string) error {
 	if caller.Kind != CallerSocket {
 		return Errorf(CodeForbidden, "only the broker's own user may reload")

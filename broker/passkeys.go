@@ -91,7 +91,9 @@ func (b *Broker) RenamePasskey(ctx context.Context, human, id, name string) erro
 	})
 }
 
-func noPasskey() *Error { return Errorf(CodeNotFound, "you have no such passkey") }
+func noPasskey() *Error {
+	return Errorf(CodeNotFound, "you have no such passkey").WithNext("look at *You* for those that you have")
+}
 
 // unknownPasskey refuses a credential id that is anybody's already, or waits to be.
 func unknownPasskey(tx Tx, id string) error {
@@ -193,7 +195,7 @@ func (b *Broker) addPasskey(tx Tx, signed Approval) error {
 	if err := nobodysPasskey(tx, passkey.ID); err != nil {
 		return err
 	}
-	passkey.Created, passkey.UsableFrom = signed.At, signed.At.Add(b.Configuration().Limits.PasskeyWait)
+	passkey.Created, passkey.UsableFrom, passkey.Further = signed.At, signed.At.Add(b.Configuration().Limits.PasskeyWait), true
 	if err := errors.Join(tx.Delete(&waiting), tx.Save(&passkey)); err != nil {
 		return err
 	}

@@ -53,6 +53,7 @@ type Passkey struct {
 	Created    time.Time       `json:"created"`
 	UsableFrom time.Time       `json:"usable_from"` // approvals before this are refused
 	Name       string          `json:"name,omitempty"`
+	Further    bool            `json:"further,omitempty"` // not this human's first: added to another one, or replacing lost ones
 	UserHandle []byte          `json:"user_handle"`
 }
 

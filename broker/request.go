@@ -29,7 +29,7 @@ type Request struct {
 	Needs        []Need        `json:"needs"`            // humans, by environment; empty when allowed at once
 	Signed       int           `json:"signed,omitempty"` // humans who have approved; not all of them count in every environment
 	State        RequestState  `json:"state"`
-	Verdict      string        `json:"verdict,omitempty"` // a reviewer's words on a denial
+	Verdict      string        `json:"verdict,omitempty"` // a reviewer's words on a denial; ours, when a reload ended it
 	Config       string        `json:"config"`            // configuration hash it was decided under
 	Idempotency  string        `json:"idempotency,omitempty"`
 	AskDigest    string        `json:"ask_digest"`
@@ -40,6 +40,8 @@ type Request struct {
 	Created      time.Time     `json:"created"`
 	Decided      time.Time     `json:"decided,omitzero"`     // when it ceased to be pending
 	DecidedBy    string        `json:"decided_by,omitempty"` // actor: who said no, or was the last to sign
+	ClosedBy     string        `json:"closed_by,omitempty"`  // actor, as the event names it: who or what ended it without a yes ("broker": its time, or the configuration, was over)
+	Was          RequestState  `json:"was,omitempty"`        // pending or approved: what it was before it was ended so
 	Deadline     time.Time     `json:"deadline"`             // pending: for humans; approved: for collecting
 	Collected    int           `json:"collected"`
 	Operation    *Operation    `json:"operation,omitempty"` // one call through the gateway, instead of a credential
@@ -104,6 +106,19 @@ func (r Request) EffectiveTTL() time.Duration {
 		return r.GrantedTTL
 	}
 	return r.TTL
+}
+
+// HadPassed tells whether policy alone, or the last human, had approved this, whatever became of it then.
+func (r Request) HadPassed() bool {
+	switch {
+	case r.State == RequestPending, r.State == RequestDenied:
+		return false
+	case r.State == RequestApproved, r.State == RequestCollected:
+		return true
+	case r.Was != "":
+		return r.Was == RequestApproved
+	}
+	return !r.Deadline.Equal(r.Created.Add(PendingFor)) // kept by an older broker: only a yes moved the deadline
 }
 
 // Actions is the union of the actions of what would be issued, and of what its walls do not hold.

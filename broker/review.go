@@ -126,7 +126,7 @@ func (b *Broker) checkSignature(tx Tx, human string, ceremony Ceremony, assertio
 	was := ceremony.Statement
 	switch {
 	case was.Reviewer != human:
-		return nil, Errorf(CodeForbidden, "this statement was prepared for another human")
+		return nil, Errorf(CodeForbidden, "this statement was prepared for another human").WithNext("look at it again, signed in as yourself")
 	case b.now().After(ceremony.Expires):
 		return nil, Errorf(CodeConflict, "this waited too long to be signed").WithNext("look at it again")
 	}
@@ -141,14 +141,14 @@ func (b *Broker) checkSignature(tx Tx, human string, ceremony Ceremony, assertio
 	found, err := load(tx, passkey)
 	switch {
 	case err != nil || !found || passkey.Human != human:
-		return nil, Errorf(CodeForbidden, "this is not one of your passkeys").Because(err)
+		return nil, Errorf(CodeForbidden, "this is not one of your passkeys").WithNext("sign with one that *You* lists").Because(err)
 	case was.Act == ActRemovePasskey && passkey.ID == was.Subject:
-		return nil, Errorf(CodeForbidden, "another passkey must sign this: the one that goes cannot")
+		return nil, Errorf(CodeForbidden, "another passkey must sign this: the one that goes cannot").WithNext("sign with another one of yours")
 	}
 	counter, err := b.verifyAssertion(*passkey, ceremony, assertion, b.now())
 	if err != nil {
 		if CodeOf(err) == CodeInternal {
-			err = Errorf(CodeForbidden, "the passkey's signature does not hold").Because(err)
+			err = Errorf(CodeForbidden, "the passkey's signature does not hold").WithNext("try again; if it lasts, use another passkey and tell an operator").Because(err)
 		}
 		return nil, err
 	}
@@ -247,8 +247,8 @@ func (b *Broker) confirm(tx Tx, signed Approval) error {
 // Reject denies a pending request. It needs no passkey: denying is meant to be easy. digest is that of
 // the request as it was shown.
 func (b *Broker) Reject(ctx context.Context, human, id, digest, words string) error {
-	if len(words) > maxReason {
-		return Errorf(CodeInvalid, "reason: at most %d bytes", maxReason).WithField("reason")
+	if err := fits(words); err != nil {
+		return err
 	}
 	err := b.update(ctx, func(tx Tx) error {
 		request := Request{ID: id}
@@ -263,6 +263,27 @@ func (b *Broker) Reject(ctx context.Context, human, id, digest, words string) er
 	})
 	b.changed.notify()
 	return err
+}
+
+// fits refuses a reviewer's words that are too long to keep.
+func fits(words string) error {
+	if len(words) > maxReason {
+		return Errorf(CodeInvalid, "reason: at most %d bytes", maxReason).WithField("reason").WithNext("say it in fewer words")
+	}
+	return nil
+}
+
+// MayReject tells whether this human may deny a request as it stands now: nil, or why not. Who may not approve
+// it may: its owner, and reviewers once the configuration changed.
+func (b *Broker) MayReject(ctx context.Context, human, id string) error {
+	request := Request{ID: id}
+	return b.store.View(ctx, func(r Reader) error {
+		found, err := load(r, &request)
+		if err != nil || !found {
+			return errors.Join(err, noRequest(id))
+		}
+		return b.mayReject(human, request.Digest(), request)
+	})
 }
 
 // mayReject refuses whoever may not deny this request as it was shown. An owner may always stop the own agent.

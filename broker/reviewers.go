@@ -121,6 +121,17 @@ func (c *Configuration) asked(request Request) []string {
 	return slices.Compact(names)
 }
 
+// ownerMayApprove lists the environments of a request in which its agent's owner counts.
+func (c *Configuration) ownerMayApprove(request Request) []string {
+	var names []string
+	for _, need := range request.Needs {
+		if c.Environments[need.Environment].OwnerMayReview && slices.Contains(c.eligible(request.Owner, need.Environment), request.Owner) {
+			names = append(names, need.Environment)
+		}
+	}
+	return names
+}
+
 // counts tells whether an approval by human counts in an environment for an agent of owner.
 func (c *Configuration) counts(human, owner, environment string) bool {
 	return c.MayReview(human, environment) && (human != owner || c.Environments[environment].OwnerMayReview && !c.Environments[environment].Protected)

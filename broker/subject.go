@@ -55,14 +55,19 @@ func (b *Broker) stateApproval(r Reader, s *Statement) (Request, error) {
 		return request, b.orSignOn(s.Reviewer, err)
 	}
 	if request.Config != cfg.Hash {
-		return request, stale("the configuration changed since this was asked")
+		return request, Errorf(CodeConflict, "the configuration changed since this was asked: nobody can approve it").
+			WithNext("deny it, or let it end: the agent may ask again")
 	}
 	if found, err := load(r, &Approval{Request: request.ID, Reviewer: s.Reviewer}); err != nil || found {
-		return request, errors.Join(err, Errorf(CodeConflict, "you approved this already"))
+		return request, errors.Join(err, approvedAlready())
 	}
 	s.Digest, s.AgentKey = request.Digest(), request.AgentKey
 	s.setGranted(request)
 	return request, nil
+}
+
+func approvedAlready() *Error {
+	return Errorf(CodeConflict, "you approved this already").WithNext("nothing more is asked of you: it waits for others")
 }
 
 // setGranted says what the approval grants as things stand.
@@ -126,13 +131,15 @@ func (b *Broker) mayDecide(cfg *Configuration, human string, request Request) er
 	case !b.visible(Caller{Kind: CallerHuman, Name: human}, request):
 		return noRequest(request.ID)
 	case reviews && !counts:
-		return Errorf(CodeForbidden, "you own %s: the environment does not let an agent's owner approve", request.Agent)
+		return Errorf(CodeForbidden, "you own %s: the environment does not let an agent's owner approve", request.Agent).
+			WithNext("ask another reviewer")
 	case !counts:
-		return Errorf(CodeForbidden, "you are in no reviewer group of this request's environments")
+		return Errorf(CodeForbidden, "you are in no reviewer group of this request's environments").
+			WithNext("ask a reviewer, or an operator to put you in one of the groups")
 	case request.State != RequestPending:
-		return Errorf(CodeConflict, "this request is %s already", request.State)
+		return Errorf(CodeConflict, "this request is %s already", request.State).WithNext("look at it again: nothing waits for you")
 	case b.now().After(request.Deadline):
-		return Errorf(CodeConflict, "this request has expired")
+		return Errorf(CodeConflict, "this request has expired").WithNext("the agent may ask again")
 	}
 	return nil
 }
@@ -144,9 +151,9 @@ func stateAgent(r Reader, s *Statement) error {
 	case err != nil:
 		return err
 	case !found, agent.Owner != s.Reviewer:
-		return Errorf(CodeNotFound, "you own no agent %q", clip(s.Subject))
+		return Errorf(CodeNotFound, "you own no agent %q", clip(s.Subject)).WithNext("ask its owner to sign it")
 	case agent.State != AgentInert:
-		return Errorf(CodeConflict, "agent %s is %s", agent.Name, agent.State)
+		return Errorf(CodeConflict, "agent %s is %s", agent.Name, agent.State).WithNext("only an agent that enrolled and was not signed yet waits for its owner")
 	}
 	s.Digest, s.AgentKey = agent.Digest(), agent.Thumbprint
 	s.Says = fmt.Sprintf("agent %s, with key %s, may ask on behalf of %s", agent.Name, agent.Thumbprint, agent.Owner)
@@ -163,9 +170,9 @@ func (b *Broker) stateInvite(r Reader, s *Statement) error {
 	case err != nil:
 		return err
 	case !found, invite.State != InviteInert, b.now().After(invite.Expires):
-		return Errorf(CodeConflict, "no invite of %q waits for a signature", clip(s.Subject))
+		return Errorf(CodeConflict, "no invite of %q waits for a signature", clip(s.Subject)).WithNext("it was signed, or is over: invite the human again if there is no passkey yet")
 	case invite.Human == s.Reviewer, slices.Contains(invite.Signed, s.Reviewer):
-		return Errorf(CodeForbidden, "another operator must sign this invite")
+		return Errorf(CodeForbidden, "another operator must sign this invite").WithNext("ask one: the invite is in every operator's inbox")
 	}
 	s.Digest = invite.Digest()
 	s.Says = invite.says()
@@ -183,9 +190,9 @@ func (b *Broker) stateTarget(r Reader, s *Statement) error {
 	case err != nil:
 		return err
 	case !found:
-		return Errorf(CodeNotFound, "no target %q is known", clip(s.Subject))
+		return Errorf(CodeNotFound, "no target %q is known", clip(s.Subject)).WithNext("look at the list of environments for the targets that are")
 	case pin.IsConfirmed():
-		return Errorf(CodeConflict, "%s is confirmed already", s.Subject)
+		return Errorf(CodeConflict, "%s is confirmed already", s.Subject).WithNext("nothing is left to sign")
 	}
 	pins, err := list[Pin](r, "pin", "")
 	if err != nil {
@@ -209,7 +216,7 @@ func (b *Broker) stateFreeze(r Reader, s *Statement) error {
 	}
 	at := slices.IndexFunc(freezes, func(f Freeze) bool { return f.ID() == s.Subject })
 	if at < 0 {
-		return Errorf(CodeConflict, "no freeze %q is in force", clip(s.Subject))
+		return Errorf(CodeConflict, "no freeze %q is in force", clip(s.Subject)).WithNext("nothing is left to lift: it ended, or somebody lifted it")
 	}
 	s.Digest = freezes[at].Digest()
 	s.Says = fmt.Sprintf("the freeze of %s, set by %s, is lifted", freezes[at].ID(), freezes[at].By)
@@ -218,7 +225,7 @@ func (b *Broker) stateFreeze(r Reader, s *Statement) error {
 
 func (b *Broker) mustBeOperator(human string) error {
 	if !b.canSign().HasRole(human, RoleOperator) {
-		return b.orSignOn(human, Errorf(CodeForbidden, "only an operator may sign this"))
+		return b.orSignOn(human, Errorf(CodeForbidden, "only an operator may sign this").WithNext("ask an operator, who finds it in the inbox"))
 	}
 	return nil
 }
@@ -229,10 +236,8 @@ func (b *Broker) orSignOn(human string, refusal error) error {
 	if !ours || e.Code != CodeForbidden {
 		return refusal
 	}
-	for _, humans := range b.canSign().Away {
-		if slices.Contains(humans, human) {
-			return e.WithNext("your single sign-on is older than %d hours: sign on again", int(SignedOnFor.Hours()))
-		}
+	if b.MustSignOn(human) {
+		return e.WithNext("your single sign-on is older than %d hours: sign on again", int(SignedOnFor.Hours()))
 	}
 	return refusal
 }

@@ -244,6 +244,9 @@ func (b *Broker) mayEnter(tx Tx, cfg *Configuration, request *Request) error {
 	if err := b.agentMay(tx, *request); err != nil {
 		return err
 	}
+	if b.files.Load().Hash != request.Config { // else it would be closed at once: closeOutdated
+		return Errorf(CodeConflict, "the configuration changed while this was decided").WithNext("make the request again")
+	}
 	if request.Idempotency != "" {
 		key := &idempotency{Agent: request.Agent, Value: request.Idempotency}
 		switch found, err := load(tx, key); {
@@ -292,8 +295,12 @@ func (b *Broker) recordDenial(ctx context.Context, ask Ask, agent Agent, refusal
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordFor) // hanging up hides no probe
 	defer cancel()
+	counted := func(Tx) error { return nil } // a wall that is missing is not the agent's doing
+	if code == CodeDenied {
+		counted = b.countRefusal(ask)
+	}
 	err := b.update(ctx, func(tx Tx) error {
-		return b.append(tx, EventRequestDenied, "agent:"+ask.Agent, ask.Task, denialEvent(ask, agent, refusal))
+		return errors.Join(counted(tx), b.append(tx, EventRequestDenied, "agent:"+ask.Agent, ask.Task, denialEvent(ask, agent, refusal)))
 	})
 	if err != nil {
 		b.log.ErrorContext(ctx, "a denial could not be recorded", "error", err)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -112,7 +113,7 @@ func (b *Broker) Sweep(ctx context.Context) {
 	}
 	defer b.tidying.Unlock()
 	b.retryUnsaved(ctx)
-	if err := errors.Join(b.expireRequests(ctx), b.forget(ctx)); err != nil {
+	if err := errors.Join(b.expireRequests(ctx), b.closeOutdated(ctx), b.forget(ctx)); err != nil {
 		b.log.ErrorContext(ctx, "sweeping is not complete: it goes on", "error", err)
 	}
 }
@@ -233,82 +234,17 @@ func (b *Broker) retryUnsaved(ctx context.Context) {
 	})
 }
 
-// expireRequests ends requests that nobody decided, or collected, in time.
-func (b *Broker) expireRequests(ctx context.Context) error {
-	now := b.now()
-	var late []Request
-	err := b.store.View(ctx, func(r Reader) error {
-		return r.Scan("request", "deadline", func(raw []byte) error {
-			var request Request
-			if err := json.Unmarshal(raw, &request); err != nil {
-				return fmt.Errorf("reading request: %w", err)
-			}
-			if !now.After(request.Deadline) || len(late) >= sweepAtMost {
-				return ErrStop
-			}
-			late = append(late, request)
-			return nil
-		})
-	})
-	if err != nil || len(late) == 0 {
-		return err
-	}
-	err = b.update(ctx, func(tx Tx) error {
-		for _, request := range late {
-			if err := b.close(tx, request, RequestExpired, EventRequestExpired, "broker", ""); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	b.changed.notify()
-	return err
-}
-
-// close moves a request that is still as it was read to a state in which nothing can be collected.
-func (b *Broker) close(tx Tx, was Request, state RequestState, kind EventType, actor, words string) error {
-	now := Request{ID: was.ID}
-	if err := tx.Load(&now); err != nil {
-		return err
-	}
-	if now.State != was.State || !now.Deadline.Equal(was.Deadline) {
-		return nil
-	}
-	if now.State == RequestPending {
-		now.Decided, now.DecidedBy = b.now(), actor
-	}
-	now.State, now.Verdict = state, words
-	if err := tx.Save(&now); err != nil {
-		return err
-	}
-	data := b.requestEvent(now)
-	data.Was, data.Words, data.Seconds = was.State, words, b.now().Sub(now.Created).Seconds()
-	return b.append(tx, kind, actor, now.ID, data)
-}
-
-// forget removes ceremonies and idempotency keys whose time is over.
+// forget removes ceremonies, passkeys that nobody signed, idempotency keys and counts of refusals whose time is over.
 func (b *Broker) forget(ctx context.Context) error {
 	var records []Record
 	err := b.store.View(ctx, func(r Reader) error {
-		ceremonies, err := expired[Ceremony](r, "ceremony", b.now(), func(c Ceremony) time.Time { return c.Expires })
-		if err != nil {
-			return err
-		}
-		for i := range ceremonies {
-			records = append(records, &ceremonies[i])
-		}
-		waiting, err := expired[WaitingPasskey](r, "waiting-passkey", b.now(), func(w WaitingPasskey) time.Time { return w.Expires })
-		if err != nil {
-			return err
-		}
-		for i := range waiting {
-			records = append(records, &waiting[i])
-		}
-		keys, err := expired[idempotency](r, "idempotency", b.now(), func(i idempotency) time.Time { return i.Expires })
-		for i := range keys {
-			records = append(records, &keys[i])
-		}
-		return err
+		now := b.now()
+		ceremonies, err1 := expired(r, "ceremony", now, func(c Ceremony) time.Time { return c.Expires })
+		waiting, err2 := expired(r, "waiting-passkey", now, func(w WaitingPasskey) time.Time { return w.Expires })
+		keys, err3 := expired(r, "idempotency", now, func(i idempotency) time.Time { return i.Expires })
+		counts, err4 := expired(r, "refusals", now, func(f refusals) time.Time { return f.expires() })
+		records = slices.Concat(ceremonies, waiting, keys, counts)
+		return errors.Join(err1, err2, err3, err4)
 	})
 	if err != nil || len(records) == 0 {
 		return err
@@ -324,16 +260,19 @@ func (b *Broker) forget(ctx context.Context) error {
 }
 
 // expired lists records of the index "expires" up to now.
-func expired[T any](r Reader, kind string, now time.Time, at func(T) time.Time) (old []T, err error) {
+func expired[T any, P interface {
+	*T
+	Record
+}](r Reader, kind string, now time.Time, at func(T) time.Time) (old []Record, err error) {
 	err = r.Scan(kind, "expires", func(raw []byte) error {
-		var one T
-		if err := json.Unmarshal(raw, &one); err != nil {
+		one := new(T)
+		if err := json.Unmarshal(raw, one); err != nil {
 			return fmt.Errorf("reading %s: %w", kind, err)
 		}
-		if at(one).After(now) || len(old) >= sweepAtMost {
+		if at(*one).After(now) || len(old) >= sweepAtMost {
 			return ErrStop
 		}
-		old = append(old, one)
+		old = append(old, P(one))
 		return nil
 	})
 	return old, err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -55,7 +56,7 @@ func (e *undecided) Error() string {
 		}
 		return text
 	case api.StateExpired:
-		return fmt.Sprintf("request %s has expired: it was not decided, or not collected, in time", e.request.ID)
+		return fmt.Sprintf("request %s has expired: %s", e.request.ID, cmp.Or(brief(e.request.Verdict), "it was not decided, or not collected, in time"))
 	case api.StateCancelled:
 		return fmt.Sprintf("request %s was cancelled", e.request.ID)
 	default:

@@ -165,6 +165,18 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
+// An expiry that was not the clock's says whose it was.
+func TestAnExpiryByAReloadSaysSo(t *testing.T) {
+	for verdict, want := range map[string]string{
+		"":                                     "request r1 has expired: it was not decided, or not collected, in time",
+		"the configuration changed: ask again": "request r1 has expired: the configuration changed: ask again",
+	} {
+		if got := (&undecided{api.Request{ID: "r1", State: api.StateExpired, Verdict: verdict}}).Error(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 func TestBrokerThatIsDownHasANextStep(t *testing.T) {
 	down := fmt.Errorf("cannot reach the broker: %w", &net.OpError{Op: "dial", Err: errors.New("connection refused")})
 	if hint := hintOf(down); !strings.Contains(hint, "see that the broker runs") {
