@@ -124,6 +124,11 @@ func TestSessionFromAnotherSite(t *testing.T) {
 			x.do("POST", "/v1/freeze", freeze, asBob, header("Origin", origin)).wantProblem(broker.CodeForbidden)
 		})
 	}
+	for name, site := range map[string]string{"no site": "", "another site": "cross-site", "a neighbour": "same-site", "typed in": "none"} {
+		t.Run(name, func(t *testing.T) {
+			x.do("POST", "/v1/freeze", freeze, asBob, header("Sec-Fetch-Site", site)).wantProblem(broker.CodeForbidden)
+		})
+	}
 	if freezes, err := x.Freezes(t.Context()); err != nil || len(freezes) != 0 {
 		t.Fatalf("something is frozen: %v %v", freezes, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 
+	"github.com/hourkey/hourkey/web/api"
 	"github.com/hourkey/hourkey/web/authn/softkey"
 )
 
@@ -190,13 +191,21 @@ func TestAProgramWithTheCookieThatDoesNotSendWhatBrowsersSend(t *testing.T) {
 				t.Errorf("a form %s to %s: %d %s", name, path, status, body)
 			}
 		}
+		if status, body := robber.json(api.PathFreeze, freezesATask); status < 400 {
+			t.Errorf("%s to %s: %d %s", name, api.PathFreeze, status, body)
+		}
 		w.clock.Advance(1e9)
 	}
 	if after := len(w.store.Log()); after != before {
 		t.Errorf("%d events came of it", after-before)
 	}
 	w.wantUndecided(t, request.ID)
+	robber.edit = nil
+	status, body = robber.json(api.PathFreeze, freezesATask)
+	w.want(t, http.StatusOK, "a freeze as a browser sends it", status, body)
 }
+
+const freezesATask = `{"of":"task","name":"fix","reason":"drill"}`
 
 // cookieOf is what a person's program sends as its cookie.
 func (w *team) cookieOf(p *softkey.Person) string {

@@ -68,7 +68,7 @@ func TestInChromiumASecondTabDecidesFirst(t *testing.T) {
 		second.do("looking", w.opens(request))
 		b.do("approving", w.opens(request), signs(), shows("Approved, not collected yet"))
 		second.do("denying too late", chromedp.Evaluate[chromedp.Void](`document.querySelector(".deny-now button").click()`), shows("Something changed meanwhile"))
-		second.saidNo("nothing of yours was counted", "Look at it again")
+		second.saidNo("Nothing of yours was counted", "Look at it again")
 		if got := w.state(request.ID); got != broker.RequestApproved {
 			t.Errorf("the request is %s", got)
 		}
@@ -149,7 +149,7 @@ func TestInChromiumTheRequestChangesBetweenLookAndSignature(t *testing.T) {
 		request := w.waits("narrowed-3", inShared)
 		b.do("looking", w.opens(request))
 		narrow(w, request)
-		b.do("denying what was seen", tap(`.deny-now button`), shows("this changed since it was shown"), shows("Look at it again"))
+		b.do("denying what was seen", tap(`.deny-now button`), shows("This changed since it was shown"), shows("Look at it again"))
 		wantOne(w, request)
 	})
 

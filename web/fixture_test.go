@@ -218,6 +218,7 @@ func (x *site) signIn(human string) func(*http.Request) {
 	return func(r *http.Request) {
 		r.AddCookie(cookie)
 		r.Header.Set("Origin", brokertest.Origin)
+		r.Header.Set("Sec-Fetch-Site", "same-origin")
 	}
 }
 

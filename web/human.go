@@ -160,20 +160,16 @@ func (p *pages) count(v *visit, line pageRoute) error {
 	return p.charge(v.call, "page")
 }
 
-// fromOwnPage refuses programs, and whatever another site made the browser send. beforePage has compared
-// Origin with ours; Sec-Fetch-Site must say the same, and a browser that does not send it (older than
-// 2023) is refused: the attack is a cross-site POST that an old browser, or a proxy, makes look bare.
+// fromOwnPage refuses programs, and whatever another site made the browser send; beforePage has compared Origin with
+// ours.
 func fromOwnPage(r *http.Request) error {
 	switch {
 	case r.Header.Get("Authorization") != "":
 		return broker.Errorf(broker.CodeForbidden, "these pages are for humans: no token opens them").WithField("Authorization").WithNext("agents use /v1")
 	case isSafe(r.Method):
 		return nil
-	case r.Header.Get("Sec-Fetch-Site") != "same-origin":
-		return broker.Errorf(broker.CodeForbidden, "this does not come from a page of this broker").WithField("Sec-Fetch-Site").
-			WithNext("open the broker's own page in a current browser")
 	}
-	return nil
+	return sameSite(r)
 }
 
 // recognise finds out who is signed in.
@@ -212,7 +208,7 @@ func pageHeaders(header http.Header) {
 
 // show renders a page within its frame.
 func (p *pages) show(v *visit, status int, name ui.Name, title string, view any) error {
-	notices, err := p.notices(v.ctx(), v.human)
+	notices, err := p.notices(v.ctx(), v.human, backTo(v))
 	if err != nil {
 		return err
 	}
@@ -249,15 +245,16 @@ func (p *pages) failPage(v *visit, line pageRoute, err error) {
 }
 
 func (p *pages) showProblem(v *visit, told *broker.Error, kind kindOfProblem) error {
-	problem := ui.Problem{Title: kind.title, Message: told.Message, Next: told.Next, Back: "/", BackText: "To the inbox"}
+	told = p.orSignOn(v, told)
+	again := ""
 	if id := v.param("id"); told.Code == broker.CodeConflict && id != "" {
-		problem.Back, problem.BackText = ui.RequestPath(id), "Look at it again"
+		again = ui.RequestPath(id)
 	}
-	notices, err := p.notices(v.ctx(), v.human)
+	notices, err := p.notices(v.ctx(), v.human, backTo(v))
 	if err != nil { // perhaps the very error that is shown: the page comes out with what notices there are
 		p.logFailure(v.call, told, kind.status, err)
 	}
-	return p.render(v, kind.status, ui.PageProblem, ui.Frame{Title: kind.title, Human: v.human, Nav: navigation(v), Notices: notices, View: problem})
+	return p.render(v, kind.status, ui.PageProblem, ui.Frame{Title: kind.title, Human: v.human, Nav: navigation(v), Notices: notices, View: ui.ProblemOf(kind.title, told, again)})
 }
 
 // redirect sends a human on after a POST, with GET.

@@ -169,7 +169,7 @@ func TestARequestOfOthersIsNotThereForWhoMayNotSeeIt(t *testing.T) {
 	w.config.Groups["team"] = []string{"alice"} // bob has left
 	_, _, err := w.bob.Read(t.Context(), "/requests/"+request.ID)
 	w.refusedWith(http.StatusNotFound, err)
-	for _, path := range []string{"/agents/claude", "/targets/staging/db", "/humans/bob", "/freezes/all", "/requests/none", "/targets/none/none", "/agents/none"} {
+	for _, path := range []string{"/agents/claude", "/targets/staging/db", "/humans/alice", "/freezes/all", "/requests/none", "/targets/none/none", "/agents/none"} {
 		_, _, err := w.bob.Read(t.Context(), path)
 		w.refusedWith(http.StatusNotFound, err)
 	}

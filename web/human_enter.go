@@ -80,7 +80,7 @@ func (p *pages) redeem(v *visit) error {
 	if err != nil {
 		told := refusal(err)
 		p.logFailure(v.call, told, problems(told.Code).status, err)
-		return p.show(v, problems(told.Code).status, ui.PageInvite, "Make your passkey", ui.Invite{Name: form.Get("name"), Problem: inWords(told)})
+		return p.show(v, problems(told.Code).status, ui.PageInvite, "Make your passkey", ui.Invite{Name: form.Get("name"), Problem: ui.InWords(told)})
 	}
 	passkeys, err := p.broker.Passkeys(v.ctx(), human.Name)
 	if err != nil {
@@ -105,14 +105,6 @@ func (p *pages) tryCode(v *visit, name string, code broker.Secret) (broker.Human
 		}
 	}
 	return p.broker.Redeem(v.ctx(), name, code)
-}
-
-func inWords(told *broker.Error) string {
-	words := told.Message + "."
-	if told.Next != "" {
-		words += " Next: " + told.Next
-	}
-	return words
 }
 
 // register ends the registration: the passkey is kept, the code is used up, the human is signed in.

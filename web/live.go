@@ -226,7 +226,8 @@ func (s *stream) maySeeChange(ctx context.Context, c change) (bool, error) {
 	case "human":
 		return is&operator != 0 || c.subject == name, nil
 	case "freeze":
-		return is&human != 0, nil
+		of, what, _ := strings.Cut(c.subject, ":")
+		return s.opensFreeze(ctx, name, broker.Freeze{Of: broker.FreezeKind(of), Name: what})
 	case "configuration":
 		return true, nil
 	}

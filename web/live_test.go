@@ -151,6 +151,10 @@ func TestTheStreamTellsNothingOfWhatItsHumanMayNotSee(t *testing.T) {
 		x.must(err)
 		told = []string{"freeze task:else", "target production/db"}
 		want(map[string][]string{"alice": told, "dora": told, "erin": {"freeze task:else"}})
+		_, err = x.Freeze(t.Context(), broker.Caller{Kind: broker.CallerSocket}, broker.Freeze{Of: broker.FreezeAgent, Name: "gus-bot"})
+		x.must(err)
+		told = []string{"freeze agent:gus-bot"}
+		want(map[string][]string{"alice": told, "dora": told, "erin": told, "gus": told})
 	})
 }
 

@@ -1,6 +1,8 @@
 package web
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -40,9 +42,11 @@ func (p *pages) requestPage(v *visit) error {
 
 // aboutRequest gathers what the page says beside the request itself.
 func (p *pages) aboutRequest(v *visit, request broker.Request) (ui.Context, error) {
-	c := ui.Context{
-		Human: v.human, Configuration: p.broker.Configuration(), Now: p.now(),
-		Decides: p.broker.MaySign(v.ctx(), v.human, broker.ActApprove, request.ID) == nil,
+	c := ui.Context{Human: v.human, Configuration: p.broker.Configuration(), Now: p.now()}
+	if request.State == broker.RequestPending {
+		err := p.decides(v, request.ID)
+		c.Decides, c.Why = err == nil, said(err)
+		c.Rejects = p.broker.MayReject(v.ctx(), v.human, request.ID) == nil
 	}
 	var err error
 	if c.Approvals, err = p.broker.Approvals(v.ctx(), v.asHuman(), request.ID); err != nil {
@@ -61,6 +65,23 @@ func (p *pages) aboutRequest(v *visit, request broker.Request) (ui.Context, erro
 		c.Frozen = &freezes[at]
 	}
 	return c, err
+}
+
+// decides tells whether this human may approve a request now, and has a passkey to do it with: nil, or why not.
+func (p *pages) decides(v *visit, id string) error {
+	if err := p.broker.MaySign(v.ctx(), v.human, broker.ActApprove, id); err != nil {
+		return err
+	}
+	_, err := p.usablePasskeys(v)
+	return err
+}
+
+// said is a refusal in words, with what to do next; empty for none.
+func said(err error) string {
+	if err == nil {
+		return ""
+	}
+	return ui.InWords(refusal(err))
 }
 
 // deny takes no passkey: saying no is meant to be easy. It carries the digest of what was shown. With
@@ -105,26 +126,36 @@ func (p *pages) targetPage(v *visit) error {
 	if at < 0 {
 		return notYours("target")
 	}
-	signs := v.kinds&operator != 0 && !pins[at].IsConfirmed()
+	signs := p.broker.MaySign(v.ctx(), v.human, broker.ActConfirmTarget, environment+"/"+target) == nil
 	view := ui.TargetOf(pins[at], config.Environments[environment].Protected, signs)
 	return p.show(v, http.StatusOK, ui.PageSubject, "Target "+target+" in "+environment, view)
 }
 
-// humanPage shows an invite that waits for this operator.
+// humanPage shows an invite: to operators, as long as it is kept, and to whom it is about.
 func (p *pages) humanPage(v *visit) error {
-	inbox, err := p.broker.Inbox(v.ctx(), v.human)
+	name := v.param("name")
+	if v.kinds&operator == 0 && v.human != name {
+		return notYours("invite")
+	}
+	invite := broker.Invite{Human: name}
+	err := p.store.View(v.ctx(), func(r broker.Reader) error { return r.Load(&invite) })
+	if broker.CodeOf(err) == broker.CodeNotFound {
+		return notYours("invite")
+	}
 	if err != nil {
 		return err
 	}
-	at := slices.IndexFunc(inbox.Invites, func(i broker.Invite) bool { return i.Human == v.param("name") })
-	if at < 0 {
-		return notYours("invite")
+	signs := p.broker.MaySign(v.ctx(), v.human, broker.ActAdmitHuman, name) == nil
+	view := ui.InviteOf(invite, signs)
+	if invite.State != broker.InviteUsed && p.now().After(invite.Expires) {
+		view.State, view.StateText, view.NotYours = "expired", "Its time is over", "An operator can invite "+name+" again."
+		view.Care, view.Alarm, view.Phrase = "", false, ""
 	}
-	signs := inbox.Invites[at].Human != v.human
-	return p.show(v, http.StatusOK, ui.PageSubject, "Admit "+inbox.Invites[at].Human, ui.InviteOf(inbox.Invites[at], signs))
+	return p.show(v, http.StatusOK, ui.PageSubject, "Admit "+name, view)
 }
 
-// freezePage is for every human with a role: a freeze explains why nothing is issued.
+// freezePage is for every human with a role, and for the owner of a frozen agent: a freeze explains why nothing is
+// issued.
 func (p *pages) freezePage(v *visit) error {
 	freezes, err := p.broker.Freezes(v.ctx())
 	if err != nil {
@@ -132,8 +163,25 @@ func (p *pages) freezePage(v *visit) error {
 	}
 	id := strings.TrimPrefix(v.param("id"), "/")
 	at := slices.IndexFunc(freezes, func(f broker.Freeze) bool { return f.ID() == id })
-	if at < 0 || v.kinds&human == 0 {
+	if at < 0 {
 		return notYours("freeze")
 	}
-	return p.show(v, http.StatusOK, ui.PageSubject, "Freeze "+id, ui.FreezeOf(freezes[at], v.kinds&operator != 0))
+	if opens, err := p.opensFreeze(v.ctx(), v.human, freezes[at]); err != nil || !opens {
+		return errors.Join(err, notYours("freeze"))
+	}
+	signs := p.broker.MaySign(v.ctx(), v.human, broker.ActLiftFreeze, id) == nil
+	return p.show(v, http.StatusOK, ui.PageSubject, "Freeze "+id, ui.FreezeOf(freezes[at], signs))
+}
+
+// opensFreeze tells whether this human may look at a freeze: what others' agents do is not everybody's to know.
+func (p *pages) opensFreeze(ctx context.Context, name string, f broker.Freeze) (bool, error) {
+	if kinds(p.broker.Configuration(), name) != 0 {
+		return true, nil
+	}
+	if f.Of != broker.FreezeAgent {
+		return false, nil
+	}
+	agent, err := p.broker.Agent(ctx, f.Name)
+	there, err := found(err)
+	return there && agent.Owner == name, err
 }

@@ -20,7 +20,7 @@ func (p *pages) orDecided(v *visit, id string, refusal error) error {
 	if err != nil {
 		return refusal
 	}
-	return broker.Errorf(broker.CodeConflict, "%s: nothing of yours was counted", ui.Decided(request, deniedBy(request), approvals, p.now())).
+	return broker.Errorf(broker.CodeConflict, "nothing of yours was counted: %s", ui.Decided(request, deniedBy(request), approvals, p.now())).
 		WithNext("look at it again").Because(refusal)
 }
 

@@ -94,7 +94,7 @@ func (p *pages) tasksPage(v *visit) error {
 	}
 	slices.SortFunc(agents, byName)
 	tasks, asking := p.tasksOf(v, agents)
-	view := ui.TasksOf(tasks, asking, freezes, p.broker.Configuration())
+	view := ui.TasksOf(tasks, asking, freezes, v.kinds&human != 0, p.broker.Configuration())
 	view.All, view.NoAgents = v.seesAll(), len(agents) == 0
 	return p.show(v, http.StatusOK, ui.PageTasks, "Tasks", view)
 }

@@ -95,7 +95,7 @@ func (p *pages) addAgent(v *visit) error {
 	code, err := p.broker.AddAgent(v.ctx(), v.asHuman(), adding.Name, adding.Owner)
 	if isTypo(err) {
 		told := refusal(err)
-		return p.showAgents(v, problems(told.Code).status, adding, inWords(told))
+		return p.showAgents(v, problems(told.Code).status, adding, ui.InWords(told))
 	}
 	if err != nil {
 		return err

@@ -71,7 +71,7 @@ func (p *pages) integrityOf(ctx context.Context) (ui.Integrity, error) {
 	}
 	known, err := p.integrity(ctx)
 	if broker.CodeOf(err) == broker.CodeConflict {
-		view.Problem = inWords(refusal(err))
+		view.Problem = ui.InWords(refusal(err))
 		return view, nil
 	}
 	view.Checkpoint, view.Covers, view.At = string(known.Checkpoint), known.Covers, known.At

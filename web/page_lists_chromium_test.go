@@ -50,9 +50,13 @@ func TestInChromiumALeaseIsEndedWithoutScript(t *testing.T) {
 		t.Error("the key lives")
 	}
 	b.do("freezing the agent", link("/agents"), link("/agents/claude"), fill(`input[name=reason]`, "drill"), tap(`button[value=hour]`), shows("Frozen until"))
-	b.do("adding an agent", link("/agents"), fill(`input[name=name]`, "ci/nightly"), fill(`input[name=owner]`, "alice"), tap(`main button`), shows("It is shown this once."))
-	if at := b.ask(`location.href`); at != w.origin+"/agents" {
+	b.do("adding an agent", link("/agents"), fill(`input[name=name]`, "ci/nightly"), fill(`input[name=owner]`, "alice"), tap(`main button`), shows("This page shows it only once."))
+	if at := b.ask(`location.href`); at != w.origin+"/agents#add" {
 		t.Errorf("the code is at %s", at)
+	}
+	copied := b.ask(`(() => { getSelection().selectAllChildren(document.querySelector(".exact")); return getSelection().toString() })()`)
+	if want := "hourkey enroll " + w.origin + " --agent ci/nightly"; copied != want {
+		t.Errorf("what is copied is %q, want %q", copied, want)
 	}
 	b.do("looking for requests", link("/requests"), tap(`details.filter summary`), fill(`input[name=agent]`, "nobody"), tap(`.filter button`), shows("No request like that."))
 }

@@ -31,6 +31,7 @@ func (p *pages) mePage(v *visit) error {
 		return err
 	}
 	view := ui.MeOf(c)
+	view.SignsOn = p.signOn.IsOn() && !p.broker.MustSignOn(v.human) // else the notice above offers it
 	view.Connects = p.signOn.IsOn() && !found && v.session.Via == authn.ViaPasskey
 	return p.show(v, http.StatusOK, ui.PageMe, "You", view)
 }
@@ -121,7 +122,7 @@ func (p *pages) invitePerson(v *visit) error {
 	invite, code, err := p.broker.InviteHuman(v.ctx(), v.asHuman(), form.Get("name"))
 	if isTypo(err) {
 		told := refusal(err)
-		return p.showPeople(v, problems(told.Code).status, form.Get("name"), inWords(told))
+		return p.showPeople(v, problems(told.Code).status, form.Get("name"), ui.InWords(told))
 	}
 	if err != nil {
 		return err

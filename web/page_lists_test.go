@@ -122,6 +122,15 @@ func TestAnOwnerWithoutARoleSeesTheOwnAgentsAlone(t *testing.T) {
 	x.get(gus, "/agents").want(http.StatusOK).wants("gus-bot").without("claude", "Add an agent")
 	x.get(gus, "/agents/gus-bot").want(http.StatusOK).wants(own.ID).without("Freeze for an hour", "sure=remove")
 	x.get(gus, "/agents/claude").want(http.StatusNotFound)
+	for _, freeze := range []broker.Freeze{{Of: broker.FreezeAgent, Name: "gus-bot"}, {Of: broker.FreezeTask, Name: "fix"}} {
+		_, err = x.Freeze(t.Context(), broker.Caller{Kind: broker.CallerSocket}, freeze)
+		x.must(err)
+	}
+	x.get(gus, "/agents/gus-bot").want(http.StatusOK).wants("Frozen until an operator lifts it. <a href=\"/freezes/agent:gus-bot\"")
+	x.get(gus, "/freezes/agent:gus-bot").want(http.StatusOK)
+	x.get(gus, "/tasks").want(http.StatusOK).wants("Frozen until an operator lifts it.").without(`href="/freezes/task:fix"`)
+	x.get(gus, "/freezes/task:fix").want(http.StatusNotFound)
+	x.get(x.as("alice"), "/tasks").want(http.StatusOK).wants(`href="/freezes/task:fix"`)
 	x.save(&broker.Lease{ID: "gus-lease", Agent: "gus-bot", Owner: "gus", Environment: "staging", Target: "db", State: broker.LeaseLive, EndsEarly: true, Expires: x.Clock.Now().Add(time.Minute)})
 	x.get(gus, "/leases").want(http.StatusOK).wants("/leases/gus-lease/end")
 	x.get(gus, "/leases/gus-lease/end").want(http.StatusOK).wants("End it now")
@@ -225,7 +234,10 @@ func TestAnAgentIsAddedFrozenAndRemovedOnItsPages(t *testing.T) {
 	x.get(alice, "/agents").want(http.StatusOK).wants("claude", "Add an agent", "never asked")
 	x.post(alice, "/agents", url.Values{"name": {"Bad <b>"}, "owner": {"bob"}}).want(http.StatusBadRequest).wants("Bad &lt;b&gt;", `value="bob"`)
 	x.post(alice, "/agents", url.Values{"name": {"claude"}, "owner": {"bob"}}).want(http.StatusConflict).wants("belongs to alice")
-	page := x.post(alice, "/agents", url.Values{"name": {"ci/nightly"}, "owner": {"bob"}}).want(http.StatusOK).wants("hourkey enroll " + brokertest.Origin + " --agent ci/nightly")
+	page := x.post(alice, "/agents", url.Values{"name": {"ci/nightly"}, "owner": {"bob"}}).want(http.StatusOK)
+	if !strings.Contains(regexp.MustCompile(`<[^>]*>`).ReplaceAllString(page.Body.String(), ""), "hourkey enroll "+brokertest.Origin+" --agent ci/nightly") {
+		t.Errorf("the command is not there as it is typed:\n%s", page.Body)
+	}
 	code := regexp.MustCompile(`[0-9a-z]{5}(-[0-9a-z]{5}){3}`).FindString(page.Body.String())
 	if code == "" || page.Header().Get("Cache-Control") != "no-store" || page.Header().Get("Location") != "" {
 		t.Fatalf("the code %q came with %v", code, page.Header())
@@ -276,7 +288,7 @@ func TestEveryRequestIsOnExactlyOnePage(t *testing.T) {
 			}
 			path = ""
 			if next := regexp.MustCompile(`rel="next" href="([^"]+)"`).FindStringSubmatch(page); next != nil {
-				path = strings.ReplaceAll(next[1], "&amp;", "&")
+				path, _, _ = strings.Cut(strings.ReplaceAll(next[1], "&amp;", "&"), "#") // a browser keeps the fragment to itself
 			}
 		}
 		for id, n := range seen {
@@ -306,7 +318,7 @@ func TestALookForWhatIsNotThereIsBounded(t *testing.T) {
 		return tx.Save(&broker.Request{ID: "mine", Owner: "alice", Environments: []string{"staging"}, Created: now.Add(-24 * time.Hour)})
 	}))
 	erin := x.as("erin")
-	page := x.get(erin, "/requests").want(http.StatusOK).wants("Look further back", "Looked through 2000 requests").without("/requests/mine", "/requests/p").Body.String()
+	page := x.get(erin, "/requests").want(http.StatusOK).wants("Look further back", "Looked through 2,000 requests").without("/requests/mine", "/requests/p").Body.String()
 	next := regexp.MustCompile(`rel="next" href="([^"]+)"`).FindStringSubmatch(page)
 	x.get(erin, next[1]).want(http.StatusOK).wants("/requests/mine").without("/requests/p", "Look further")
 }
@@ -383,7 +395,7 @@ func TestEveryPageTellsOfNewPasskeysFreezesAndAStoreThatTakesNoWrites(t *testing
 	x := newSite(t)
 	bob := x.as("bob")
 	x.get(bob, "/").without("New passkeys", "Frozen:", "takes no writes")
-	x.save(&broker.Passkey{ID: "alice-2", Human: "alice", Created: x.Clock.Now(), UsableFrom: x.Clock.Now().Add(24 * time.Hour)})
+	x.save(&broker.Passkey{ID: "alice-2", Human: "alice", Further: true, Created: x.Clock.Now(), UsableFrom: x.Clock.Now().Add(24 * time.Hour)})
 	_, err := x.Freeze(t.Context(), broker.Caller{Kind: broker.CallerSocket}, broker.Freeze{Of: broker.FreezeTask, Name: "fix"})
 	x.must(err)
 	for _, path := range []string{"/", "/requests", "/leases", "/agents", "/environments", "/tasks", "/me", "/people", "/requests/none"} {
@@ -411,7 +423,7 @@ func TestTheFirstPasskeyOfANewcomerIsNotAnnounced(t *testing.T) {
 	x.save(&broker.Human{Name: "nora", Created: now})
 	x.save(&broker.Passkey{ID: "nora-key", Human: "nora", Created: now.Add(30 * time.Minute)})
 	x.save(&broker.Human{Name: "olga", Created: now.Add(-400 * time.Hour)})
-	x.save(&broker.Passkey{ID: "olga-key", Human: "olga", Created: now}) // replaced lost ones
+	x.save(&broker.Passkey{ID: "olga-key", Human: "olga", Further: true, Created: now}) // replaced lost ones
 	x.save(&broker.WaitingPasskey{Passkey: broker.Passkey{ID: "pia-key", Human: "pia", Created: now}, Expires: now.Add(time.Hour)})
 	x.get(bob, "/").without("nora").wants("olga (just now)", "pia (just now, not signed yet)")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/hourkey/hourkey/broker"
@@ -11,14 +12,18 @@ import (
 )
 
 // notices stand on every page. Whom something touched is told only to who is signed in. When the store
-// cannot be read, those that need no store come with the error.
-func (p *pages) notices(ctx context.Context, human string) ([]ui.Notice, error) {
+// cannot be read, those that need no store come with the error. back is the page to come back to from what a
+// notice offers.
+func (p *pages) notices(ctx context.Context, human, back string) ([]ui.Notice, error) {
 	var notices []ui.Notice
 	if p.mistakesOnly() {
 		notices = append(notices, ui.MistakesNotice())
 	}
 	if p.written.refused() {
 		notices = append(notices, ui.StoreNotice())
+	}
+	if human != "" && p.broker.MustSignOn(human) {
+		notices = append(notices, p.signOnNotice(back))
 	}
 	humans, err := p.broker.Humans(ctx)
 	if err != nil {
@@ -36,60 +41,82 @@ func (p *pages) notices(ctx context.Context, human string) ([]ui.Notice, error) 
 	if human == "" {
 		return notices, nil
 	}
-	return p.announced(ctx, human, humans, notices)
+	return p.announced(ctx, human, notices)
 }
 
 // announced adds what everybody who is signed in is told: new passkeys, and freezes.
-func (p *pages) announced(ctx context.Context, human string, humans []broker.Human, notices []ui.Notice) ([]ui.Notice, error) {
-	fresh, err := p.newPasskeys(ctx, humans)
+func (p *pages) announced(ctx context.Context, human string, notices []ui.Notice) ([]ui.Notice, error) {
+	fresh, err := p.newPasskeys(ctx)
 	if err != nil {
 		return notices, err
 	}
 	if notice, stands := ui.PasskeyNotice(fresh, p.now()); stands {
 		notices = append(notices, notice)
 	}
-	freezes, err := p.broker.Freezes(ctx)
+	freezes, opens, err := p.toldFreezes(ctx, human)
 	if err != nil {
 		return notices, err
 	}
-	noRole := kinds(p.broker.Configuration(), human) == 0
-	if noRole { // only an agent's owner: what others' agents do is not theirs to know
-		freezes = freezesOfAll(freezes)
-	}
-	if notice, stands := ui.FreezeNotice(freezes, !noRole); stands {
+	if notice, stands := ui.FreezeNotice(freezes, opens); stands {
 		notices = append(notices, notice)
 	}
 	return notices, nil
 }
 
-func freezesOfAll(freezes []broker.Freeze) (all []broker.Freeze) {
+// toldFreezes lists the freezes of which this human is told: that of everything, and what may be looked at. opens tells
+// whether all of it may be.
+func (p *pages) toldFreezes(ctx context.Context, human string) (told []broker.Freeze, opens bool, err error) {
+	freezes, err := p.broker.Freezes(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	opens = true
 	for _, f := range freezes {
-		if f.Of == broker.FreezeAll {
-			all = append(all, f)
+		may, err := p.opensFreeze(ctx, human, f)
+		if err != nil {
+			return nil, false, err
+		}
+		if may || f.Of == broker.FreezeAll {
+			told, opens = append(told, f), opens && may
 		}
 	}
-	return all
+	return told, opens, nil
 }
 
-const (
-	announcedFor = 7 * 24 * time.Hour
-	enrolsWithin = 2 * time.Hour // a newcomer, from the invite to the first passkey
-)
-
-// newPasskeys lists the passkeys of the last week, those that still wait for a signature included, but for the first
-// ones of newcomers: operators signed for those just so.
-func (p *pages) newPasskeys(ctx context.Context, humans []broker.Human) (fresh []ui.FreshPasskey, err error) {
-	came := map[string]time.Time{} // human → when they first came
-	for _, h := range humans {
-		came[h.Name] = h.Created
+// signOnNotice offers the single sign-on where there is one.
+func (p *pages) signOnNotice(back string) ui.Notice {
+	if !p.signOn.IsOn() {
+		back = ""
 	}
-	has := map[string]int{} // human → passkeys
+	return ui.SignOnNotice(back)
+}
+
+// orSignOn says, of what is not this human's to see, that another single sign-on may open it: whether there is such a
+// thing or not.
+func (p *pages) orSignOn(v *visit, told *broker.Error) *broker.Error {
+	closed := told.Code == broker.CodeNotFound || told.Code == broker.CodeForbidden && told.Next == ""
+	if !closed || v.human == "" || !p.broker.MustSignOn(v.human) {
+		return told
+	}
+	return broker.Errorf(told.Code, "%s", told.Message).WithNext("sign on again first: your groups may open it then")
+}
+
+// backTo is where whoever leaves a page, to sign on, comes back to.
+func backTo(v *visit) string {
+	if v.request.Method != http.MethodGet {
+		return "/"
+	}
+	return v.request.URL.EscapedPath()
+}
+
+const announcedFor = 7 * 24 * time.Hour
+
+// newPasskeys lists the passkeys of the last week, those that still wait for a signature included, but for everybody's
+// first: operators signed for those just so.
+func (p *pages) newPasskeys(ctx context.Context) (fresh []ui.FreshPasskey, err error) {
 	since := p.now().Add(-announcedFor)
 	keep := func(k broker.Passkey, offered bool) {
-		if k.Created.Before(since) {
-			return
-		}
-		if offered || has[k.Human] > 1 || k.Created.Sub(came[k.Human]) > enrolsWithin {
+		if (offered || k.Further) && !k.Created.Before(since) {
 			fresh = append(fresh, ui.FreshPasskey{Human: k.Human, Offered: offered, At: k.Created, From: k.UsableFrom})
 		}
 	}
@@ -97,9 +124,6 @@ func (p *pages) newPasskeys(ctx context.Context, humans []broker.Human) (fresh [
 		added, err := scan[broker.Passkey](r, "passkey")
 		if err != nil {
 			return err
-		}
-		for _, k := range added {
-			has[k.Human]++
 		}
 		for _, k := range added {
 			keep(k, false)

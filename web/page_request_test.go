@@ -300,7 +300,7 @@ func TestAPageOffersToApproveOnlyToWhomItCounts(t *testing.T) {
 	}
 	page, _, err := w.bob.Read(t.Context(), "/requests/"+request.ID)
 	w.must(err)
-	for _, want := range []string{"Half done: waits for 1 more human", "1 of 2 approvals, 1 missing", "signed just now"} {
+	for _, want := range []string{"1 signed, waits for 1 more human", "1 of 2 approvals, 1 missing", "signed just now"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q:\n%s", want, page)
 		}
@@ -346,5 +346,32 @@ func TestThePageTellsWhatWasDeniedBefore(t *testing.T) {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q:\n%s", want, page)
 		}
+	}
+}
+
+// The attack: a notice of yesterday leads to nowhere, or to a page that asks for what is done or over.
+func TestTheLinkOfAnInviteOpensWhateverBecameOfIt(t *testing.T) {
+	w := settled(t)
+	dave := w.person()
+	code := w.invite("dave")
+	text, _ := w.reads(w.bob, "/humans/dave")
+	w.wantsText(text, "Waits for operators", "Admit")
+	w.sign(w.alice, broker.ActAdmitHuman, "/humans/dave", "dave")
+	text, page := w.reads(w.bob, "/humans/dave")
+	w.wantsText(text, "Admitted: the code may be typed in")
+	if strings.Contains(page, `data-ceremony="sign"`) {
+		t.Error("it is still to be signed")
+	}
+	w.must(dave.Enrol(t.Context(), "dave", code))
+	text, _ = w.reads(dave, "/humans/dave") // it is dave's
+	w.wantsText(text, "Has made a passkey")
+
+	w.invite("erin")
+	w.clock.Advance(broker.CodeFor + time.Second)
+	w.must(w.bob.SignIn(t.Context()))
+	text, page = w.reads(w.bob, "/humans/erin")
+	w.wantsText(text, "Its time is over", "An operator can invite erin again.")
+	if strings.Contains(page, `data-ceremony="sign"`) || strings.Contains(text, "Sign only if") {
+		t.Errorf("it is still to be signed:\n%s", text)
 	}
 }

@@ -76,12 +76,9 @@ func (p *pages) prepareSign(v *visit) error {
 	if err != nil {
 		return err
 	}
-	passkeys, err := p.broker.Passkeys(v.ctx(), v.human)
+	passkeys, err := p.usablePasskeys(v)
 	if err != nil {
 		return err
-	}
-	if len(passkeys) == 0 { // an empty list would let any passkey of the device answer
-		return broker.Errorf(broker.CodeForbidden, "you have no passkey here").WithNext("ask an operator for an invite")
 	}
 	if err := p.wasShown(v, intent); err != nil {
 		return err
@@ -94,6 +91,53 @@ func (p *pages) prepareSign(v *visit) error {
 		return p.orDecided(v, intent.Subject, err)
 	}
 	return p.answerPrepared(v, ceremony, passkeys)
+}
+
+// usablePasskeys lists the passkeys with which this human can sign now. Where there is none, nothing is asked of the
+// browser: an empty list would let any passkey of the device answer, and one that is too new would be refused only
+// after the touch.
+func (p *pages) usablePasskeys(v *visit) ([]broker.Passkey, error) {
+	passkeys, err := p.broker.Passkeys(v.ctx(), v.human)
+	if err != nil {
+		return nil, err
+	}
+	var usable []broker.Passkey
+	var from time.Time // when the first of those that are too new may sign
+	for _, k := range passkeys {
+		switch {
+		case !p.now().Before(k.UsableFrom):
+			usable = append(usable, k)
+		case from.IsZero() || k.UsableFrom.Before(from):
+			from = k.UsableFrom
+		}
+	}
+	switch {
+	case len(usable) > 0:
+		return usable, nil
+	case !from.IsZero():
+		return nil, broker.Errorf(broker.CodeForbidden, "%s", ui.TooNew(from)).WithNext("wait until then, or leave it to others")
+	}
+	return nil, p.noPasskey(v)
+}
+
+// noPasskey says how this human comes to have one.
+func (p *pages) noPasskey(v *visit) error {
+	login, _, err := p.broker.Login(v.ctx(), v.human)
+	if err != nil {
+		return err
+	}
+	invite, err := p.waitingInvite(v)
+	if err != nil {
+		return err
+	}
+	next := "ask an operator for an invite"
+	switch {
+	case invite != nil:
+		return broker.Errorf(broker.CodeForbidden, "the passkey that you made waits for operators").WithNext("ask them to sign it")
+	case len(login.Groups) > 0:
+		next = "make one: You, then Make a passkey"
+	}
+	return broker.Errorf(broker.CodeForbidden, "you have no passkey here").WithNext("%s", next)
 }
 
 // preview answers what would be signed, in words alone: nothing of it can be signed.

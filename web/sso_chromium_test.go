@@ -1,7 +1,9 @@
 package web
 
 import (
+	"fmt"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 
@@ -39,4 +41,26 @@ func TestInChromiumASignOnAtDexComesBackSignedIn(t *testing.T) {
 	if w.events(broker.EventSignedOn) != 1 {
 		t.Error("nobody signed on")
 	}
+}
+
+// The attack is the night: a page lies open while its human's sign-on grows old. The way to sign on again comes by itself,
+// fits a phone, and is an ordinary form.
+func TestInChromiumTheWayToSignOnAgainComesByItselfAndNeedsNoScript(t *testing.T) {
+	w, dora := away(t, broker.SignedOnFor-time.Minute)
+	b := chromium(t) // it is closed first: an open page follows the broker's changes
+	b.wears(w.origin, w.cookieOf(dora))
+	b.do("the inbox", chromedp.EmulateViewport(360, 740), goTo(w.origin+"/"), shows("Nothing waits for you"))
+	if b.ask(`document.querySelector("[data-notices]").textContent.trim()`) != "" {
+		t.Fatal("there is a notice already")
+	}
+	w.clock.Advance(2 * time.Minute)
+	w.ask("")
+	b.do("a change", shows("Sign on again."), shows("public.orders"))
+	if wide, low := b.ask(tooWide), b.ask(tooLow); wide != "" || low != "" {
+		t.Errorf("too wide: %s\ntoo low: %s", wide, low)
+	}
+	b.shoot("sign-on-again")
+	leaves := until("the single sign-on is asked", fmt.Sprintf(`location.href.startsWith(%q)`, w.liar.Issuer))
+	b.do("leaving by what came", tap(`[data-notices] form button`), leaves)
+	b.do("leaving without script", scriptsOff(), goTo(w.origin+"/requests/none"), shows("There is no such thing"), tap(`[data-notices] form button`), leaves)
 }

@@ -47,7 +47,7 @@ func goOnPage() *template.Template {
 
 func (p *pages) goOn(v *visit, page goOn) error {
 	var err error
-	if page.Notices, err = p.notices(v.ctx(), ""); err != nil {
+	if page.Notices, err = p.notices(v.ctx(), "", "/"); err != nil {
 		return err
 	}
 	var raw bytes.Buffer

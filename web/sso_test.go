@@ -78,7 +78,7 @@ func TestPasskeysWorkWhileSingleSignOnIsDown(t *testing.T) {
 	w := newSignOnTeam(t)
 	w.liar.Close()
 	_, err := w.browser().Submit(t.Context(), "/sign-in/sso", nil)
-	if body := w.refusedWith(http.StatusServiceUnavailable, err); !strings.Contains(body, "single sign-on does not work now") || !strings.Contains(body, "sign in with your passkey") {
+	if body := w.refusedWith(http.StatusServiceUnavailable, err); !strings.Contains(body, "Single sign-on does not work now") || !strings.Contains(body, "Sign in with your passkey") {
 		t.Errorf("the page says:\n%s", body)
 	}
 	again := w.person()
@@ -112,7 +112,7 @@ func TestAnotherAccountThatClaimsANameIsRefused(t *testing.T) {
 
 	claim := w.dora("sub", "a11ce", "email", "alice@example.com")
 	_, err = w.arrive(thief, nil, claim)
-	if body := w.refusedWith(http.StatusConflict, err); !strings.Contains(body, "sign in with your passkey first") {
+	if body := w.refusedWith(http.StatusConflict, err); !strings.Contains(body, "Sign in with your passkey first") {
 		t.Errorf("the page says:\n%s", body)
 	}
 	_, err = w.arrive(thief, nil, w.dora("sub", "m4llory", "email", "mallory@example.com"))

@@ -81,13 +81,27 @@ func (s *Server) whichHuman(c *call) error {
 	if isSafe(c.request.Method) {
 		return nil
 	}
-	return s.sameOrigin(c.request)
+	if err := s.sameOrigin(c.request); err != nil {
+		return err
+	}
+	return sameSite(c.request)
 }
 
 // sameOrigin refuses what does not say that it comes from one of our pages.
 func (s *Server) sameOrigin(r *http.Request) error {
 	if r.Header.Get("Origin") != s.origin {
 		return broker.Errorf(broker.CodeForbidden, "this does not come from a page of %s", s.origin).WithField("Origin")
+	}
+	return nil
+}
+
+// sameSite refuses what the browser does not say to come from a page of this origin, and whatever does not say where it
+// comes from: browsers older than 2023, and programs. The attack is a cross-site POST that an old browser, or a proxy,
+// makes look bare.
+func sameSite(r *http.Request) error {
+	if sites := r.Header.Values("Sec-Fetch-Site"); len(sites) != 1 || sites[0] != "same-origin" {
+		return broker.Errorf(broker.CodeForbidden, "this does not come from a page of this broker").WithField("Sec-Fetch-Site").
+			WithNext("open the broker's own page in a current browser")
 	}
 	return nil
 }

@@ -141,7 +141,7 @@ type Request struct {
 	Reasons      []Reason  `json:"reasons,omitempty"`
 	Needs        []Need    `json:"needs,omitempty"`   // humans who must approve
 	Signed       int       `json:"signed,omitempty"`  // humans who have approved so far
-	Verdict      string    `json:"verdict,omitempty"` // a reviewer's words on a denial
+	Verdict      string    `json:"verdict,omitempty"` // a reviewer's words on a denial; why it expired, when that was not its time
 	Reason       string    `json:"reason,omitempty"`  // the agent's own words
 	Repeats      int       `json:"repeats,omitempty"` // how often the same was asked again while it waits: that gives this request
 	Created      time.Time `json:"created"`

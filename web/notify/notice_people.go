@@ -98,7 +98,10 @@ func (s *scene) passkey(n *notice, who string) error {
 	case broker.EventPasskeyOffered:
 		n.title = who + ": a new passkey is offered"
 		n.text = fmt.Sprintf("A new passkey is offered for %s. It signs nothing until it is signed itself.", who)
-		n.path = ui.HumanPath(s.event.Subject)
+		var err error
+		if n.path, err = s.signedAt(data.Passkey); err != nil {
+			return err
+		}
 	case broker.EventPasskeyRemoved:
 		n.title = who + ": a passkey was removed"
 		n.text = fmt.Sprintf("A passkey of %s was removed.", who)
@@ -111,4 +114,14 @@ func (s *scene) passkey(n *notice, who string) error {
 		n.text += "."
 	}
 	return nil
+}
+
+// signedAt is where an offered passkey is signed: a first one by operators, a further one by its human.
+func (s *scene) signedAt(passkey any) (path string, err error) {
+	invite := broker.Invite{Human: s.event.Subject}
+	found, err := s.load(&invite)
+	if found && invite.Passkey != nil && invite.Passkey.ID == passkey {
+		return ui.HumanPath(invite.Human), nil
+	}
+	return "/me", err
 }

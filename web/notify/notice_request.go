@@ -74,11 +74,7 @@ func (s *scene) outcome(n *notice, request broker.Request, data broker.RequestEv
 		how = "Withdrawn by " + actor(s.event.Actor)
 		n.title = "Withdrawn: "
 	default:
-		how = "Expired before it was decided"
-		if hadPassed(request) {
-			how = "Expired: approved by " + calledAll(signed) + ", but not collected in time"
-		}
-		n.title = "Expired: "
+		n.title, how = expired(request, data, signed)
 	}
 	n.title += called(request.Agent) + ", " + actions(request) + " in " + where(request)
 	n.text = how + ": " + sentence(request, verb) + "."
@@ -89,9 +85,23 @@ func (s *scene) outcome(n *notice, request broker.Request, data broker.RequestEv
 	return n
 }
 
+// expired says what ran out: the humans' time, or the agent's; or why the broker did not wait for either.
+func expired(request broker.Request, data broker.RequestEvent, signed []string) (title, how string) {
+	passed := request.HadPassed()
+	switch {
+	case data.Words != "" && passed:
+		return "Ended: ", "Ended by the broker, though approved by " + calledAll(signed)
+	case data.Words != "":
+		return "Ended: ", "Ended by the broker"
+	case passed:
+		return "Expired: ", "Expired: approved by " + calledAll(signed) + ", but not collected in time"
+	}
+	return "Expired: ", "Expired before it was decided"
+}
+
 func (s *scene) outcomeHearers(n *notice, request broker.Request, asked, signed []string) {
 	n.hears(whyOwner, request.Owner)
-	if hadPassed(request) && s.event.Type != broker.EventRequestApproved {
+	if request.HadPassed() && s.event.Type != broker.EventRequestApproved {
 		return // that nothing is left to decide, they heard when it was approved
 	}
 	skipped := slices.DeleteFunc(slices.Clone(asked), func(human string) bool {
@@ -104,11 +114,6 @@ func (s *scene) outcomeHearers(n *notice, request broker.Request, asked, signed 
 		n.names = " Without: " + calledAll(skipped) + "."
 	}
 	n.hears(whySkipped, skipped...)
-}
-
-// hadPassed tells whether humans had let a request pass: only then does its deadline move.
-func hadPassed(request broker.Request) bool {
-	return !request.Deadline.Equal(request.Created.Add(broker.PendingFor))
 }
 
 // signed lists who approved, in the order of their names.

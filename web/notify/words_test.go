@@ -45,21 +45,23 @@ func (w *world) last(t *testing.T) (n *notice) {
 	return n
 }
 
-func (w *world) wantLine(t *testing.T, line string, hearers ...string) {
+// wantLine wants that line, that link, and those hearers, for each of whom the link opens.
+func (w *world) wantLine(t *testing.T, line, path string, hearers ...string) {
 	t.Helper()
-	got, _, who := w.line(t)
+	got, leads, who := w.line(t)
 	wantSame(t, got, line)
+	wantSame(t, leads, path)
 	wantSame(t, who, hearers)
+	for _, human := range who {
+		w.opens(t, human, leads)
+	}
 }
 
 func TestWhatIsSaidOfARequest(t *testing.T) {
 	w := newWorld(t)
 	request := w.MustAsk("production", "db:public.orders:delete", "db:public.customers:read,write")
 	const wish = "delete public·orders of db in production; read and write public·customers of db in production, for 30 minutes, for task fix, on behalf of alice."
-	w.wantLine(t, "claude asks to "+wish+" Must approve: 2 in production. May decide: bob and carol.", "alice", "bob", "carol")
-	if _, path, _ := w.line(t); path != "/requests/"+request.ID {
-		t.Errorf("the link leads to %s", path)
-	}
+	w.wantLine(t, "claude asks to "+wish+" Must approve: 2 in production. May decide: bob and carol.", "/requests/"+request.ID, "alice", "bob", "carol")
 
 	sign := func(human string) {
 		w.Helper()
@@ -69,32 +71,33 @@ func TestWhatIsSaidOfARequest(t *testing.T) {
 		}
 	}
 	sign("bob") // the first of two: nobody is told
-	w.wantLine(t, "claude asks to "+wish+" Must approve: 2 in production. May decide: bob and carol.", "alice", "bob", "carol")
+	w.wantLine(t, "claude asks to "+wish+" Must approve: 2 in production. May decide: bob and carol.", "/requests/"+request.ID, "alice", "bob", "carol")
 	sign("carol")
-	w.wantLine(t, "Approved by bob and carol: claude may "+wish, "alice")
+	w.wantLine(t, "Approved by bob and carol: claude may "+wish, "/requests/"+request.ID, "alice")
 
 	w.Clock.Advance(broker.CollectFor + time.Second)
 	w.Sweep(t.Context())
-	w.wantLine(t, "Expired: approved by bob and carol, but not collected in time: claude asked to "+wish, "alice")
+	w.wantLine(t, "Expired: approved by bob and carol, but not collected in time: claude asked to "+wish, "/requests/"+request.ID, "alice")
 }
 
 func TestWhatIsSaidOfOutcomes(t *testing.T) {
 	w := newWorld(t)
 	const wish = "delete public·orders of db in staging, for 30 minutes, for task fix, on behalf of alice."
-	w.deny("bob", w.MustAsk("staging", "db:public.orders:delete"), "which rows?\nAsk in #orders")
-	w.wantLine(t, "Denied by bob: claude asked to "+wish+" In the words of bob: “which rows? Ask in #orders” Without: carol.", "alice", "carol")
+	request := w.MustAsk("staging", "db:public.orders:delete")
+	w.deny("bob", request, "which rows?\nAsk in #orders")
+	w.wantLine(t, "Denied by bob: claude asked to "+wish+" In the words of bob: “which rows? Ask in #orders” Without: carol.", "/requests/"+request.ID, "alice", "carol")
 
 	w.Clock.Advance(2 * time.Hour)
-	request := w.MustAsk("staging", "db:public.orders:delete")
+	request = w.MustAsk("staging", "db:public.orders:delete")
 	if err := w.Cancel(t.Context(), w.Agent, request.ID); err != nil {
 		t.Fatal(err)
 	}
-	w.wantLine(t, "Withdrawn by claude: claude asked to "+wish+" Without: bob and carol.", "alice", "bob", "carol")
+	w.wantLine(t, "Withdrawn by claude: claude asked to "+wish+" Without: bob and carol.", "/requests/"+request.ID, "alice", "bob", "carol")
 
-	w.MustAsk("staging", "db:public.orders:delete")
+	request = w.MustAsk("staging", "db:public.orders:delete")
 	w.Clock.Advance(broker.PendingFor + time.Second)
 	w.Sweep(t.Context())
-	w.wantLine(t, "Expired before it was decided: claude asked to "+wish+" Without: bob and carol.", "alice", "bob", "carol")
+	w.wantLine(t, "Expired before it was decided: claude asked to "+wish+" Without: bob and carol.", "/requests/"+request.ID, "alice", "bob", "carol")
 }
 
 // Whoever approved first of two hears that another said no.
@@ -105,7 +108,7 @@ func TestWhoApprovedHearsThatItCameToNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.deny("carol", request, "")
-	w.wantLine(t, "Denied by carol: claude asked to delete public·orders of db in production, for 30 minutes, for task fix, on behalf of alice.", "alice", "bob")
+	w.wantLine(t, "Denied by carol: claude asked to delete public·orders of db in production, for 30 minutes, for task fix, on behalf of alice.", "/requests/"+request.ID, "alice", "bob")
 }
 
 func TestAllowedByPolicyIsToldToNobody(t *testing.T) {
@@ -133,20 +136,20 @@ func TestWhatIsSaidOfPeople(t *testing.T) {
 	if _, _, err := w.InviteHuman(t.Context(), broker.Caller{Kind: broker.CallerHuman, Name: "bob"}, "dave"); err != nil {
 		t.Fatal(err)
 	}
-	w.wantLine(t, "dave was invited by bob; 1 operator must sign that first.", append(everyone, "dave")...)
+	w.wantLine(t, "dave was invited by bob; 1 operator must sign that first.", "/humans/dave", append(everyone, "dave")...)
 	w.SignAs("carol", broker.ActAdmitHuman, "dave")
-	w.wantLine(t, "carol signed that dave may come in.", append(everyone, "dave")...)
+	w.wantLine(t, "carol signed that dave may come in.", "/humans/dave", append(everyone, "dave")...)
 
 	if err := w.OfferPasskey(t.Context(), "alice", broker.Passkey{ID: "new", Name: "mine <!channel>"}); err != nil {
 		t.Fatal(err)
 	}
-	w.wantLine(t, "A new passkey is offered for alice. It signs nothing until it is signed itself.", everyone...)
+	w.wantLine(t, "A new passkey is offered for alice. It signs nothing until it is signed itself.", "/me", everyone...)
 	w.tells(broker.EventPasskeyAdded, "human:alice", "alice", map[string]any{"passkey": map[string]any{"passkey": "new", "usable_from": w.Clock.Now().Add(24 * time.Hour)}})
-	w.wantLine(t, "alice has a new passkey, which can sign from 12:00 UTC on 25 April 2026 on.", everyone...)
+	w.wantLine(t, "alice has a new passkey, which can sign from 12:00 UTC on 25 April 2026 on.", "/", everyone...)
 	w.tells(broker.EventPasskeyAdded, "human:dave", "dave", map[string]any{"passkey": "first", "usable_from": w.Clock.Now()})
-	w.wantLine(t, "dave has a new passkey.", append(everyone, "dave")...)
+	w.wantLine(t, "dave has a new passkey.", "/", append(everyone, "dave")...)
 	w.tells(broker.EventPasskeyRemoved, "human:alice", "alice", map[string]any{"passkey": "old"})
-	w.wantLine(t, "A passkey of alice was removed.", everyone...)
+	w.wantLine(t, "A passkey of alice was removed.", "/", everyone...)
 
 	code, err := w.AddAgent(t.Context(), socket, "ci/nightly", "dave")
 	if err != nil {
@@ -155,17 +158,14 @@ func TestWhatIsSaidOfPeople(t *testing.T) {
 	if _, err := w.EnrolAgent(t.Context(), "ci/nightly", code, []byte(`{}`), "print"); err != nil {
 		t.Fatal(err)
 	}
-	w.wantLine(t, "Agent ci/nightly has a key, and can do nothing until dave signs it.", append(everyone, "dave")...)
-	if _, path, _ := w.line(t); path != "/agents/ci/nightly" {
-		t.Errorf("the link leads to %s", path)
-	}
+	w.wantLine(t, "Agent ci/nightly has a key, and can do nothing until dave signs it.", "/agents/ci/nightly", append(everyone, "dave")...)
 
 	if _, _, err := w.ResetHuman(t.Context(), "alice"); err != nil {
 		t.Fatal(err)
 	}
-	w.wantLine(t, "The broker's shell froze everything: nothing is issued, and what was out is ended. Because: “the passkeys of alice were reset”", everyone...)
+	w.wantLine(t, "The broker's shell froze everything: nothing is issued, and what was out is ended. Because: “the passkeys of alice were reset”", "/freezes/all", everyone...)
 	w.tells(broker.EventHumanReset, "shell", "alice", map[string]int{"passkeys": 1})
-	w.wantLine(t, "The passkeys of alice were removed from the broker's shell, for a new start. Everything is frozen, and what waited is void.", everyone...)
+	w.wantLine(t, "The passkeys of alice were removed from the broker's shell, for a new start. Everything is frozen, and what waited is void.", "/", everyone...)
 }
 
 func TestWhatIsSaidOfAlarms(t *testing.T) {
@@ -177,27 +177,25 @@ func TestWhatIsSaidOfAlarms(t *testing.T) {
 	if _, err := w.Freeze(t.Context(), bob, freeze); err != nil {
 		t.Fatal(err)
 	}
-	w.wantLine(t, "bob froze agent claude until 13:00 UTC on 24 April 2026: nothing is issued, and what was out is ended. Because: “it guesses ids”", everyone...)
+	w.wantLine(t, "bob froze agent claude until 13:00 UTC on 24 April 2026: nothing is issued, and what was out is ended. Because: “it guesses ids”", "/freezes/agent:claude", everyone...)
 	w.SignAs("carol", broker.ActLiftFreeze, "agent:claude")
-	w.wantLine(t, "carol lifted the freeze of agent claude.", everyone...)
+	w.wantLine(t, "carol lifted the freeze of agent claude.", "/", everyone...)
 
+	stuck := w.plant(func(r *broker.Request) { r.Owner = "dave" })
 	w.tells(broker.EventLeaseStuck, "broker", "lease-1", broker.LeaseEvent{
-		Name: "hk-abc-lease1", Request: "r1", Agent: "claude", Owner: "dave", Environment: "production", Target: "db", Attempts: 5, Error: "dial https://evil.example: no",
+		Name: "hk-abc-lease1", Request: stuck.ID, Agent: "claude", Owner: "dave", Environment: "production", Target: "db", Attempts: 5, Error: "dial https://evil.example: no",
 	})
-	w.wantLine(t, "The key hk-abc-lease1 of claude, for db in production, could not be ended after 5 attempts. It is tried on; see whether the provider is reachable.", append(everyone, "dave")...)
+	w.wantLine(t, "The key hk-abc-lease1 of claude, for db in production, could not be ended after 5 attempts. It is tried on; see whether the provider is reachable.", "/requests/"+stuck.ID, append(everyone, "dave")...)
 
 	w.Staging.SetID("memory:elsewhere")
 	if _, err := w.Learn(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	w.wantLine(t, "db in staging is not what was confirmed: its provider says that it is another. Nothing is issued there until an operator has looked.", everyone...)
-	if _, path, _ := w.line(t); path != "/targets/staging/db" {
-		t.Errorf("the link leads to %s", path)
-	}
+	w.wantLine(t, "db in staging is not what was confirmed: its provider says that it is another. Nothing is issued there until an operator has looked.", "/targets/staging/db", everyone...)
 	w.tells(broker.EventRestored, "shell", "abcdefgh", broker.Restored{})
-	w.wantLine(t, "The store was restored from a backup: everything is frozen, and what waited is void.", everyone...)
+	w.wantLine(t, "The store was restored from a backup: everything is frozen, and what waited is void.", "/", everyone...)
 	w.tells(broker.EventSameUser, "broker", "abcdefgh", nil)
-	w.wantLine(t, "Something that runs as the broker's own user talked to it: from now on this installation protects from mistakes only.", everyone...)
+	w.wantLine(t, "Something that runs as the broker's own user talked to it: from now on this installation protects from mistakes only.", "/", everyone...)
 }
 
 // An operator whose single sign-on is too old to act hears of alarms all the same: that is who can sign on.

@@ -31,7 +31,7 @@ func Fixtures() []Fixture {
 func entryFixtures(time.Time) []Fixture {
 	return []Fixture{
 		{"invite", PageInvite, Frame{Title: "Make your passkey", View: Invite{}}},
-		{"invite-wrong", PageInvite, Frame{Title: "Make your passkey", View: Invite{Name: "alice", Problem: "No invite of that name has this code. Next: ask for a new one: `hourkeyd human invite`"}}},
+		{"invite-wrong", PageInvite, Frame{Title: "Make your passkey", View: Invite{Name: "alice", Problem: InWords(broker.Errorf(broker.CodeForbidden, "no invite of that name has this code").WithNext("check both; a code works once, for one hour. If they are right, ask an operator for a new one"))}}},
 		{"register", PageRegister, Frame{Title: "Make your passkey", View: Register{Human: "alice", Options: `{"rp":{"id":"hourkey.example"}}`}}},
 		{"sign-in", PageSignIn, Frame{Title: "Sign in", View: SignIn{Path: "/"}}},
 		{"sign-in-single-sign-on", PageSignIn, Frame{Title: "Sign in", View: SignIn{Path: "/", SingleSignOn: true}}},
@@ -40,35 +40,47 @@ func entryFixtures(time.Time) []Fixture {
 }
 
 func problemFixtures(time.Time) []Fixture {
+	page := func(file, title, again string, told *broker.Error) Fixture {
+		return Fixture{file, PageProblem, listFrame(title, again, ProblemOf(title, told, again))}
+	}
+	const changed, request = "Something changed meanwhile", "/requests/01jd7"
 	return []Fixture{
-		{"problem-decided-elsewhere", PageProblem, Frame{Title: "Changed", Human: "alice", View: Problem{
-			Title: "Something changed meanwhile", Message: "bob denied this 20 seconds ago: nothing of yours was counted", Next: "look at it again", Back: "/requests/01jd7", BackText: "Look at it again",
-		}}},
-		{"problem-changed", PageProblem, Frame{Title: "Changed", Human: "alice", View: Problem{
-			Title: "Something changed meanwhile", Message: "This changed since it was shown: nothing is signed.", Next: "look at it again", Back: "/requests/01jd7", BackText: "Look at it again",
-		}}},
-		{"problem-not-found", PageProblem, Frame{Title: "Not found", Human: "alice", View: Problem{Title: "There is no such thing", Message: "It does not exist, or it is not yours to see.", Back: "/", BackText: "To the inbox"}}},
+		page("problem-decided-elsewhere", changed, request, broker.Errorf(broker.CodeConflict, "nothing of yours was counted: bob denied this 20 seconds ago (21 Nov 2026 02:39 UTC)").WithNext("look at it again")),
+		page("problem-changed", changed, request, broker.Errorf(broker.CodeConflict, "this changed since it was shown: nothing is signed").WithNext("look at it again")),
+		page("problem-not-found", "There is no such thing", "", broker.Errorf(broker.CodeNotFound, "there is no such request, or it is not yours to see")),
 	}
 }
 
 func subjectFixtures(now time.Time) []Fixture {
-	page := func(file string, view Subject) Fixture {
-		return Fixture{file, PageSubject, Frame{Title: "To sign", Human: "alice", View: view}}
+	page := func(file, title, path string, view Subject) Fixture {
+		return Fixture{file, PageSubject, listFrame(title, path, view)}
 	}
-	active := fixtureAgent(now)
+	agent := func(file string, a broker.Agent) Fixture {
+		view := AgentOf(a, a.Owner == "alice" && a.State == broker.AgentInert)
+		view.Agent = AgentMoreOf(a, AgentHistory{}, true, listConfiguration(), now)
+		return page(file, "Agent "+a.Name, AgentPath(a.Name), view)
+	}
+	target := func(file string, p broker.Pin, protected bool) Fixture {
+		return page(file, "Target orders-db in staging", TargetPath("staging/orders-db"), TargetOf(p, protected, !p.IsConfirmed()))
+	}
+	active, foreign := fixtureAgent(now), fixtureAgent(now)
 	active.State, active.Activated = broker.AgentActive, now
+	foreign.Owner = "bob"
 	confirmed := fixturePin(now)
 	confirmed.Identity, confirmed.Confirmed, confirmed.ConfirmedBy = confirmed.Seen, now, "alice"
 	changed := confirmed
 	changed.Seen = broker.Identity{ID: "postgres:9999/orders", Shown: "database orders on 10.9.9.9:5432, system 9999000011"}
 	usable := fixtureInvite(now)
 	usable.State, usable.Signed = broker.InviteUsable, []string{"alice", "bob"}
+	freeze, all := fixtureFreeze(now), broker.Freeze{Of: broker.FreezeAll, By: "socket", At: now, Until: now.Add(time.Hour)}
 	return []Fixture{
-		page("agent-inert", AgentOf(fixtureAgent(now), true)), page("agent-of-another", AgentOf(fixtureAgent(now), false)), page("agent-active", AgentOf(active, false)),
-		page("target-unconfirmed", TargetOf(fixturePin(now), false, true)), page("target-protected", TargetOf(fixturePin(now), true, true)),
-		page("target-changed", TargetOf(changed, false, true)), page("target-confirmed", TargetOf(confirmed, false, false)),
-		page("human-inert", InviteOf(fixtureInvite(now), true)), page("human-admitted", InviteOf(usable, false)),
-		page("freeze", FreezeOf(fixtureFreeze(now), true)), page("freeze-all", FreezeOf(broker.Freeze{Of: broker.FreezeAll, By: "socket", At: now}, false)),
+		agent("agent-inert", fixtureAgent(now)), agent("agent-of-another", foreign), agent("agent-active", active),
+		target("target-unconfirmed", fixturePin(now), false), target("target-protected", fixturePin(now), true),
+		target("target-changed", changed, false), target("target-confirmed", confirmed, false),
+		page("human-inert", "Admit dave", HumanPath("dave"), InviteOf(fixtureInvite(now), true)),
+		page("human-admitted", "Admit dave", HumanPath("dave"), InviteOf(usable, false)),
+		page("freeze", "Freeze "+freeze.ID(), FreezePath(freeze.ID()), FreezeOf(freeze, true)),
+		{"freeze-all", PageSubject, frameOf("bob", Doors{Environments: true}, "Freeze all", FreezePath(all.ID()), FreezeOf(all, false))},
 	}
 }
 

@@ -18,6 +18,7 @@ func inboxFixtures(now time.Time) []Fixture {
 	return []Fixture{
 		page("inbox-empty", broker.Inbox{}, nil),
 		page("inbox", fixtureInbox(now), fixtureRecent(now), MistakesNotice(), reset),
+		page("inbox-frozen", broker.Inbox{Freezes: []broker.Freeze{fixtureFreeze(now)}}, nil),
 		page("inbox-many", fixtureFlood(now), nil),
 	}
 }

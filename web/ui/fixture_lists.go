@@ -13,7 +13,7 @@ import (
 func listFixtures(now time.Time) []Fixture {
 	var all []Fixture
 	for _, family := range []func(time.Time) []Fixture{
-		requestsFixtures, leasesFixtures, agentsFixtures, policyFixtures, auditFixtures, meFixtures, peopleFixtures, noticeFixtures,
+		requestsFixtures, leasesFixtures, agentsFixtures, policyFixtures, auditFixtures, meFixtures, newcomerFixtures, peopleFixtures, noticeFixtures,
 	} {
 		all = append(all, family(now)...)
 	}
@@ -22,10 +22,12 @@ func listFixtures(now time.Time) []Fixture {
 
 // listFrame is the frame of a human who may open everything.
 func listFrame(title, path string, view any) Frame {
-	return Frame{
-		Title: title, Human: "alice", Nav: Navigation(path, Doors{Environments: true, Audit: true, People: true}),
-		Live: Live{Now: machine(fixtureTime())}, View: view,
-	}
+	return frameOf("alice", Doors{Environments: true, Audit: true, People: true}, title, path, view)
+}
+
+// frameOf is that of another.
+func frameOf(human string, doors Doors, title, path string, view any) Frame {
+	return Frame{Title: title, Human: human, Nav: Navigation(path, doors), Live: Live{Now: machine(fixtureTime())}, View: view}
 }
 
 // listConfiguration has staging, production that is protected, and one that a human runs alone.
@@ -112,7 +114,7 @@ func leasesFixtures(now time.Time) []Fixture {
 		return l
 	}
 	wide := lease(func(l *broker.Lease) {
-		l.Agent, l.Reaches, l.Expires = "ci/nightly", []string{"production", "staging"}, now.Add(40*time.Second)
+		l.Agent, l.Target, l.Reaches, l.Scopes, l.Expires = "ci/nightly", "railway", []string{"production", "staging"}, nil, now.Add(40*time.Second)
 		for _, name := range []string{"volume/pg-d\u0430ta", "volume/\u202eatad", "service/shop", "service/web", strings.Repeat("service/long-", 12)} {
 			l.Scopes = append(l.Scopes, broker.Scope{Target: "railway", Resource: broker.Resource(name), Actions: broker.Delete | broker.Read})
 		}
@@ -123,6 +125,7 @@ func leasesFixtures(now time.Time) []Fixture {
 	})
 	silent := lease(func(l *broker.Lease) {
 		l.Target, l.State, l.Cause, l.By, l.EndsEarly = "services", broker.LeaseEnding, broker.CauseFrozen, "human:bob", false
+		l.Scopes = []broker.Scope{{Target: "services", Resource: "orders", Actions: broker.Read | broker.Write}}
 	})
 	issuing := lease(func(l *broker.Lease) { l.State = broker.LeaseIssuing })
 	var ended []broker.Lease
@@ -131,9 +134,10 @@ func leasesFixtures(now time.Time) []Fixture {
 			l.State, l.Cause, l.By, l.Ended = broker.LeaseEnded, cause, "human:bob", now.Add(-time.Hour)
 		}))
 	}
-	var many []broker.Lease
+	var many, gone []broker.Lease
 	for i := range 60 {
 		many = append(many, lease(func(l *broker.Lease) { l.ID = fmt.Sprintf("01jd7w3k9q8r6t5y4v2x1z0l%02d", i) }))
+		gone = append(gone, ended[i%len(ended)])
 	}
 	page := func(file string, view Leases) Fixture {
 		return Fixture{file, PageLeases, listFrame("Leases", "/leases", view)}
@@ -144,7 +148,7 @@ func leasesFixtures(now time.Time) []Fixture {
 		page("leases-empty", LeasesOf(nil, nil, "", all, config, now)),
 		page("leases", LeasesOf([]broker.Lease{fixtureLease(now), wide, stuck, silent, issuing}, ended, "", all, config, now)),
 		page("leases-of-mine", LeasesOf([]broker.Lease{fixtureLease(now)}, nil, "", none, config, now)),
-		page("leases-many", LeasesOf(many, many, "", all, config, now)),
+		page("leases-many", LeasesOf(many, gone, "", all, config, now)),
 		{"lease-end", PageConfirm, listFrame("End a lease", "/leases/1/end", EndLease(fixtureLease(now), now))},
 		{"lease-end-later", PageConfirm, listFrame("End a lease", "/leases/1/end", EndLease(silent, now))},
 	}
@@ -152,7 +156,7 @@ func leasesFixtures(now time.Time) []Fixture {
 
 func agentsFixtures(now time.Time) []Fixture {
 	active, removed, invited := fixtureAgent(now), fixtureAgent(now), fixtureAgent(now)
-	active.Name, active.State, active.Activated = "claude-code", broker.AgentActive, now.Add(-24*time.Hour)
+	active.Name, active.Owner, active.State, active.Created, active.Activated = "claude-code", "carol", broker.AgentActive, now.Add(-25*time.Hour), now.Add(-24*time.Hour)
 	removed.Name, removed.State = "old-bot", broker.AgentRemoved
 	invited.Name, invited.State, invited.Thumbprint = "a-rather-long-name/of-a-rather-deep/tree-of-jobs/in-continuous-i", broker.AgentInvited, ""
 	list := []broker.Agent{invited, fixtureAgent(now), active, removed}
@@ -178,9 +182,12 @@ func agentsFixtures(now time.Time) []Fixture {
 		view.Agent = AgentMoreOf(a, h, operates, listConfiguration(), now)
 		return view
 	}
-	ended := fixtureLease(now)
-	ended.State, ended.Ended, ended.Cause = broker.LeaseEnded, now.Add(-time.Hour), broker.CauseReleased
-	history := AgentHistory{Requests: []broker.Request{fixtureRequest(now), fixtureHostile(now.Add(-time.Hour))}, Leases: []broker.Lease{fixtureLease(now), ended}, Freezes: freezes}
+	history := page("agent-history", "/agents/claude-code", PageSubject, more(active, fixtureAgentHistory(now, freezes), true))
+	notice, _ := FreezeNotice(freezes, true)
+	history.Frame.Notices = []Notice{notice}
+	own := frameOf("carol", Doors{}, "Agents", "/agents/claude-code", more(active, AgentHistory{Freezes: freezes}, false))
+	notice, _ = FreezeNotice(freezes[1:], true)
+	own.Notices = []Notice{notice}
 	return []Fixture{
 		page("agents-empty", "/agents", PageAgents, may(Agents{})),
 		page("agents-own-none", "/agents", PageAgents, Agents{}),
@@ -188,9 +195,20 @@ func agentsFixtures(now time.Time) []Fixture {
 		page("agents-many", "/agents", PageAgents, may(AgentsOf(many, nil, nil, "ci/job", now))),
 		page("agents-wrong", "/agents", PageAgents, wrong),
 		page("agent-added", "/agents", PageCode, AgentCode("ci/nightly", "carol", broker.NewSecret("7h3kd-9x2mq-v5tzw-4c8np"), "https://hourkey.example", now.Add(time.Hour))),
-		page("agent-history", "/agents/claude-code", PageSubject, more(active, history, true)),
-		page("agent-history-of-mine", "/agents/claude-code", PageSubject, more(active, AgentHistory{}, false)),
+		history,
+		{"agent-history-of-mine", PageSubject, own},
 		page("agent-removed", "/agents/old-bot", PageSubject, more(removed, AgentHistory{}, true)),
 		page("agent-remove", "/agents/claude-code", PageConfirm, RemoveAgent(active)),
 	}
+}
+
+// fixtureAgentHistory is that of claude-code, which was frozen just now.
+func fixtureAgentHistory(now time.Time, freezes []broker.Freeze) AgentHistory {
+	collected, denied := fixtureRequest(now), fixtureHostile(now.Add(-time.Hour))
+	collected.State, denied.State, denied.Agent, denied.Owner = broker.RequestCollected, broker.RequestDenied, collected.Agent, collected.Owner
+	frozen, ended := fixtureLease(now), fixtureLease(now)
+	frozen.Target, frozen.State, frozen.Cause, frozen.By, frozen.EndsEarly = "services", broker.LeaseEnding, broker.CauseFrozen, "human:bob", false
+	frozen.Scopes = []broker.Scope{{Target: "services", Resource: "shop", Actions: broker.Read}}
+	ended.State, ended.Ended, ended.Cause = broker.LeaseEnded, now.Add(-time.Hour), broker.CauseReleased
+	return AgentHistory{Requests: []broker.Request{collected, denied}, Leases: []broker.Lease{frozen, ended}, Freezes: freezes}
 }

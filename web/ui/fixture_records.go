@@ -26,7 +26,7 @@ func policyFixtures(now time.Time) []Fixture {
 	return []Fixture{
 		{"environments", PageEnvironments, listFrame("Environments", "/environments", EnvironmentsOf([]string{"laptop", "production", "staging"}, config, []broker.Pin{confirmed, changed, local}, freezes))},
 		{"environments-empty", PageEnvironments, listFrame("Environments", "/environments", Environments{})},
-		{"tasks", PageTasks, listFrame("Tasks", "/tasks", TasksOf(tasks, agents, freezes, config))},
+		{"tasks", PageTasks, listFrame("Tasks", "/tasks", TasksOf(tasks, agents, freezes, true, config))},
 		{"tasks-no-agents", PageTasks, listFrame("Tasks", "/tasks", Tasks{All: true, NoAgents: true})},
 	}
 }
@@ -80,24 +80,42 @@ func meFixtures(now time.Time) []Fixture {
 		Offered:  []broker.WaitingPasskey{{Passkey: passkey("bmV3", "new phone \u202etxt", now.Add(-4*time.Minute)), Expires: now.Add(56 * time.Minute)}},
 	}
 	one := MeContext{Human: "alice", Configuration: listConfiguration(), Now: now, Passkey: "bGFwdG9w", Sessions: sessions[:1], Passkeys: full.Passkeys[:1]}
-	waits := fixtureInvite(now)
-	waits.Human, waits.Account, waits.Passkey = "frank", "frank@example.com at https://login.example.com", &broker.Passkey{ID: "ZnJhbms", Human: "frank"}
-	none := MeContext{
-		Human: "frank", Configuration: listConfiguration(), Now: now, Sessions: sessions[1:2], Invite: &waits,
-		Login: &broker.Login{Human: "frank", Email: "frank@example.com", Issuer: "https://login.example.com", Groups: []string{"dba"}, At: now.Add(-30 * time.Hour)},
-	}
+	old := one
+	old.Configuration, old.Login = listConfiguration(), &broker.Login{Human: "alice", Email: "alice@example.com", Issuer: "https://login.example.com", Groups: []string{"dba"}, At: now.Add(-30 * time.Hour)}
+	old.Configuration.Away["dba"] = []string{"alice"}
+	again := MeOf(old)
+	again.SignsOn = true
 	connects := MeOf(one)
 	connects.Connects = true
-	options := `{"rp":{"id":"hourkey.example"}}`
-	lost := fixtureInvite(now)
-	lost.Replaces = true
 	page := func(file string, name Name, view any) Fixture {
 		return Fixture{file, name, listFrame("You", "/me", view)}
 	}
 	return []Fixture{
-		page("me", PageMe, MeOf(full)), page("me-one-passkey", PageMe, connects), page("me-no-passkey", PageMe, MeOf(none)),
-		page("new-passkey", PageNewPasskey, NewPasskeyOf("alice", options, 1, nil, 24*time.Hour, now)),
-		page("new-passkey-first", PageNewPasskey, NewPasskeyOf("frank", options, 0, nil, 24*time.Hour, now)),
+		page("me", PageMe, MeOf(full)), page("me-one-passkey", PageMe, connects), page("me-sign-on-again", PageMe, again),
+		page("new-passkey", PageNewPasskey, NewPasskeyOf("alice", creationOptions, 1, nil, 24*time.Hour, now)),
+		page("new-passkey-no-wait", PageNewPasskey, NewPasskeyOf("alice", creationOptions, 1, nil, 0, now)),
+	}
+}
+
+const creationOptions = `{"rp":{"id":"hourkey.example"}}`
+
+// newcomerFixtures are the pages of frank, who signed on and has no passkey yet, and of the operators who admit people.
+func newcomerFixtures(now time.Time) []Fixture {
+	waits, lost := fixtureInvite(now), fixtureInvite(now)
+	waits.Human, waits.Account, waits.Passkey = "frank", "frank@example.com at https://login.example.com", &broker.Passkey{ID: "ZnJhbms", Human: "frank"}
+	lost.Replaces = true
+	none := MeContext{
+		Human: "frank", Configuration: listConfiguration(), Now: now, Invite: &waits,
+		Login:    &broker.Login{Human: "frank", Email: "frank@example.com", Issuer: "https://login.example.com", Groups: []string{"dba"}, At: now.Add(-5 * time.Hour)},
+		Sessions: []Session{{ID: "F1", Via: "single sign-on", Created: now.Add(-5 * time.Hour), Seen: now, Address: "2001:db8::17", UserAgent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", Current: true}},
+	}
+	none.Configuration.Groups["dba"], none.Configuration.Away = []string{"erin", "frank"}, nil
+	page := func(file string, name Name, view any) Fixture {
+		return Fixture{file, name, frameOf("frank", Doors{Environments: true}, "You", "/me", view)}
+	}
+	return []Fixture{
+		page("me-no-passkey", PageMe, MeOf(none)),
+		page("new-passkey-first", PageNewPasskey, NewPasskeyOf("frank", creationOptions, 0, nil, 24*time.Hour, now)),
 		page("new-passkey-waits", PageNewPasskey, NewPasskeyOf("frank", "", 0, &waits, 24*time.Hour, now)),
 		{"human-signed-on", PageSubject, listFrame("Admit", "/humans/frank", InviteOf(waits, true))},
 		{"human-lost-keys", PageSubject, listFrame("Admit", "/humans/dave", InviteOf(lost, true))},

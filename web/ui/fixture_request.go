@@ -37,7 +37,7 @@ func signedFixture(reviewer string, before time.Duration) broker.Approval {
 
 // requestFixtures are the states in which a request still waits.
 func requestFixtures(now time.Time) []Fixture {
-	alice := Context{Human: "alice", Decides: true}
+	alice := Context{Human: "alice", Decides: true, Rejects: true}
 	bob := []broker.Approval{signedFixture("bob", time.Minute)}
 	repeated := fixtureRequest(now)
 	repeated.Repeats = 4
@@ -45,8 +45,13 @@ func requestFixtures(now time.Time) []Fixture {
 	history.History = fixtureHistory(now)
 	owner := fixtureRequest(now)
 	owner.Environments, owner.Items[0].Environment, owner.Items[0].Description.Reaches = []string{"preview"}, "preview", []string{"preview"}
-	owner.Needs = []broker.Need{{Environment: "preview", Humans: 1}}
-	first := alice
+	owner.Needs, owner.Decision.Reasons[0] = []broker.Need{{Environment: "preview", Humans: 1}}, fixtureReason("preview", 3, "1 human must approve delete in preview")
+	changed := fixtureProduction(now)
+	changed.Config = "0f3c before the reload"
+	first, half, keyless, fresh := alice, alice, alice, alice
+	half.Approvals = bob
+	keyless.Decides, keyless.Why = false, InWords(broker.Errorf(broker.CodeForbidden, "you have no passkey here").WithNext("make one: You, then Make a passkey"))
+	fresh.Decides, fresh.Why = false, InWords(broker.Errorf(broker.CodeForbidden, "%s", TooNew(now.Add(23*time.Hour))).WithNext("wait until then, or leave it to others"))
 	first.History = broker.History{Last: []broker.Request{}}
 	return []Fixture{
 		requestPage("request-pending", fixtureRequest(now), alice),
@@ -57,16 +62,23 @@ func requestFixtures(now time.Time) []Fixture {
 		requestPage("request-operation", fixtureOperation(now), alice),
 		requestPage("request-long", fixtureLong(now, 64<<10), alice),
 		requestPage("request-too-long", fixtureLong(now, 1<<20), alice),
-		requestPage("request-hostile", fixtureHostile(now), Context{Human: "alice", Decides: true, Approvals: bob}),
+		requestPage("request-hostile", fixtureHostile(now), half),
 		requestPage("request-same-user", fixtureRequest(now), alice, MistakesNotice()),
 		requestPage("request-repeated", repeated, alice),
 		requestPage("request-history", fixtureRequest(now), history),
-		requestPage("request-one-human", owner, Context{Human: "carol", Decides: true}),
-		requestPage("request-owner", fixtureRequest(now), Context{Human: "carol"}),
-		requestPage("request-not-yours", fixtureRequest(now), Context{Human: "dora"}),
-		requestPage("request-half-signed", fixtureProduction(now), Context{Human: "alice", Decides: true, Approvals: bob}),
-		requestPage("request-half-narrowed", narrowedFixture(fixtureProduction(now)), Context{Human: "alice", Decides: true, Approvals: bob}),
-		requestPage("request-signed-by-me", fixtureProduction(now), Context{Human: "bob", Approvals: bob}),
+		requestPage("request-one-human", owner, Context{Human: "carol", Decides: true, Rejects: true}),
+		requestPage("request-owner", fixtureRequest(now), Context{Human: "carol", Rejects: true, Why: "You own claude-code: the environment does not let an agent's owner approve. Ask another reviewer."}),
+		requestPage("request-not-yours", fixtureRequest(now), Context{Human: "dora", Why: "You are in no reviewer group of this request's environments. Ask a reviewer, or an operator to put you in one of the groups."}),
+		requestPage("request-no-passkey", fixtureRequest(now), keyless),
+		requestPage("request-new-passkey", fixtureRequest(now), fresh),
+		requestPage("request-stale", changed, Context{Human: "bob", Rejects: true, Approvals: bob}),
+		requestPage("request-half-signed", fixtureProduction(now), half),
+		requestPage("request-half-narrowed", narrowedFixture(fixtureProduction(now)), half),
+		requestPage("request-signed-by-me", fixtureProduction(now), Context{Human: "bob", Rejects: true, Approvals: bob}),
+		{"problem-sign-on", PageProblem, Frame{
+			Title: "There is no such thing", Human: "dora", Nav: Navigation("/requests/01jd7", Doors{}), Notices: []Notice{SignOnNotice("/requests/01jd7")},
+			View: ProblemOf("There is no such thing", broker.Errorf(broker.CodeNotFound, "there is no such request, or it is not yours to see").WithNext("sign on again first: your groups may open it then"), ""),
+		}},
 	}
 }
 
@@ -82,6 +94,13 @@ func settledFixtures(now time.Time) []Fixture {
 	denied.Verdict = "Not at night. Ask Carol <b>tomorrow</b>."
 	used.State, used.Decided = broker.RequestCollected, now.Add(-time.Minute)
 	collected.Collected, collected.Expires = 1, now.Add(8*time.Minute)
+	missed := state(broker.RequestExpired)
+	missed.Was, missed.Decided, missed.ClosedBy, missed.Deadline = broker.RequestApproved, now.Add(-11*time.Minute), "broker", now.Add(-time.Minute)
+	expired, outdated, withdrawn, ended := state(broker.RequestExpired), state(broker.RequestExpired), state(broker.RequestCancelled), state(broker.RequestCancelled)
+	expired.Was, expired.ClosedBy, expired.Deadline = broker.RequestPending, "broker", now.Add(-30*time.Second)
+	outdated.Was, outdated.ClosedBy, outdated.Verdict = broker.RequestPending, "broker", "the configuration changed: ask again"
+	withdrawn.Was, withdrawn.ClosedBy = broker.RequestPending, "agent:claude-code"
+	ended.Was, ended.ClosedBy = broker.RequestPending, "human:carol"
 	return []Fixture{
 		requestPage("request-approved", state(broker.RequestApproved), bob),
 		requestPage("request-narrowed", narrowedFixture(state(broker.RequestApproved)), bob),
@@ -89,8 +108,11 @@ func settledFixtures(now time.Time) []Fixture {
 		requestPage("request-used", used, Context{Human: "alice", Approvals: []broker.Approval{signedFixture("bob", 3*time.Minute), signedFixture("alice", time.Minute)}}),
 		requestPage("request-denied", denied, Context{Human: "alice", DeniedBy: "bob"}),
 		requestPage("request-denied-frozen", denied, Context{Human: "alice", DeniedBy: "alice", Frozen: &broker.Freeze{Of: broker.FreezeAgent, Name: "claude-code", By: "human:alice", Until: now.Add(time.Hour)}}),
-		requestPage("request-expired", state(broker.RequestExpired), Context{Human: "alice"}),
-		requestPage("request-cancelled", state(broker.RequestCancelled), Context{Human: "alice"}),
+		requestPage("request-expired", expired, Context{Human: "alice"}),
+		requestPage("request-not-collected", missed, bob),
+		requestPage("request-outdated", outdated, Context{Human: "alice"}),
+		requestPage("request-cancelled", withdrawn, Context{Human: "alice"}),
+		requestPage("request-ended", ended, Context{Human: "alice"}),
 	}
 }
 
@@ -111,11 +133,16 @@ func fixtureRequest(now time.Time) broker.Request {
 		TTL: 10 * time.Minute, State: broker.RequestPending, Created: now.Add(-8 * time.Minute), Deadline: now.Add(52 * time.Minute),
 		Items: []broker.Item{fixtureDatabase(now)},
 		Decision: broker.Decision{Outcome: broker.Escalate, Reasons: []broker.Reason{
-			{Where: "environments/staging.yaml:4", Rule: "approval.delete", Outcome: broker.Escalate, Text: "delete in staging needs 1 human"},
-			{Where: "policies/tasks/orders.yaml:7", Rule: "fix-orders-data", Outcome: broker.Escalate, Text: "public.orders may be deleted from with approval"},
+			fixtureReason("staging", 4, "1 human must approve delete in staging"),
+			{Where: "policies/tasks/orders.yaml:7", Rule: "fix-orders-data", Outcome: broker.Escalate, Text: "the task gives orders-db:public.orders:delete only with approval"},
 		}},
 		Needs: []broker.Need{{Environment: "staging", Humans: 1}},
 	}
+}
+
+// fixtureReason is what the broker writes where an environment wants humans.
+func fixtureReason(environment string, line int, text string) broker.Reason {
+	return broker.Reason{Where: fmt.Sprintf("environments/%s.yaml:%d", environment, line), Rule: environment, Outcome: broker.Escalate, Text: text}
 }
 
 // fixtureDatabase is one table of a database in staging, to be read and deleted from.
@@ -149,7 +176,7 @@ func fixtureWrite(now time.Time) broker.Request {
 	r.Items[0].Description.Scopes = []broker.Scope{{Target: "orders-db", Resource: "public.orders", Actions: broker.Read | broker.Write}}
 	r.Items[0].Description.Native = []string{"GRANT SELECT, INSERT, UPDATE ON TABLE public.orders TO \"hk-3f9k2m1q-01jd7w3k\""}
 	r.Needs, r.Reason = []broker.Need{{Environment: "production", Humans: 1}}, ""
-	r.Decision.Reasons = []broker.Reason{{Where: "environments/production.yaml:1", Rule: "approval.write", Outcome: broker.Escalate, Text: "write in production needs 1 human"}}
+	r.Decision.Reasons = []broker.Reason{fixtureReason("production", 1, "1 human must approve write in production")}
 	return r
 }
 
@@ -172,7 +199,7 @@ func fixtureWeak(now time.Time) broker.Request {
 			TTL: r.TTL, Ends: "The session's policy denies everything from the end on; it cannot be ended singly before.",
 		},
 	}}
-	r.Decision.Reasons = r.Decision.Reasons[:1]
+	r.Decision.Reasons = []broker.Reason{fixtureReason("staging", 4, "1 human must approve delete in staging, which nothing else stops (losing what a write replaces in s3/acme-staging-reports: the bucket is not versioned)")}
 	return r
 }
 
@@ -182,7 +209,7 @@ func fixtureProduction(now time.Time) broker.Request {
 	r.Items[0].Description = fixtureDatabase(now).Description
 	r.Items[0].Description.Reaches = []string{"production"}
 	r.Needs = []broker.Need{{Environment: "production", Humans: 2}}
-	r.Decision.Reasons = []broker.Reason{{Where: "environments/production.yaml:1", Rule: "approval.delete", Outcome: broker.Escalate, Text: "delete in production needs 2 humans"}}
+	r.Decision.Reasons = []broker.Reason{fixtureReason("production", 1, "2 humans must approve delete in production")}
 	return r
 }
 
@@ -190,10 +217,13 @@ func fixtureProduction(now time.Time) broker.Request {
 func fixtureItems(now time.Time) broker.Request {
 	r := fixtureRequest(now)
 	r.TTL, r.Environments = 45*time.Minute, []string{"production", "staging"}
+	orders, logs := &r.Items[0].Description, fixtureDatabase(now)
+	orders.TTL, orders.Native = r.TTL, []string{"CREATE ROLE \"hk-3f9k2m1q-01jd7w3k\" LOGIN VALID UNTIL '2026-11-21 03:25:00Z'", orders.Native[1]}
 	for _, table := range []broker.Resource{"public.order_items", "public.order_notes", "public.refunds"} {
-		r.Items[0].Description.Scopes = append(r.Items[0].Description.Scopes, broker.Scope{Target: "orders-db", Resource: table, Actions: broker.Read | broker.Delete})
+		orders.Scopes = append(orders.Scopes, broker.Scope{Target: "orders-db", Resource: table, Actions: broker.Read | broker.Delete})
+		orders.Native = append(orders.Native, strings.Replace(orders.Native[1], "public.orders", string(table), 1))
 	}
-	logs := fixtureDatabase(now)
+	logs.Description.TTL = r.TTL
 	logs.Environment, logs.Target = "production", "logs-db"
 	logs.Description.Identity, logs.Description.Reaches, logs.Description.Exceptions = "postgres:7500000001/logs", []string{"production"}, nil
 	logs.Description.Scopes = []broker.Scope{{Target: "logs-db", Resource: "public.imports", Actions: broker.Read}}
@@ -201,6 +231,7 @@ func fixtureItems(now time.Time) broker.Request {
 	logs.Description.Walls, logs.Facts = logs.Description.Walls[:1], nil
 	r.Items = append(r.Items, logs)
 	r.Needs = []broker.Need{{Environment: "staging", Humans: 1}, {Environment: "production", Humans: 1}}
+	r.Decision.Reasons = append(r.Decision.Reasons, fixtureReason("production", 1, "1 human must approve read in production"))
 	return r
 }
 
@@ -211,7 +242,7 @@ func fixtureOperation(now time.Time) broker.Request {
 	r.ID, r.Task, r.Environments = "01jd7w3k9q8r6t5y4v2x1z0ope", "fix-staging", []string{"production", "staging"}
 	r.Reason = "Credential mismatch in staging; I want to recreate the volume."
 	r.Needs = []broker.Need{{Environment: "production", Humans: 2}, {Environment: "staging", Humans: 1}}
-	r.Decision.Reasons = []broker.Reason{{Where: "environments/production.yaml:1", Rule: "approval.delete", Outcome: broker.Escalate, Text: "delete in production needs 2 humans"}}
+	r.Decision.Reasons = []broker.Reason{fixtureReason("production", 1, "2 humans must approve delete in production"), fixtureReason("staging", 4, "1 human must approve delete in staging")}
 	text := "mutation volumeDelete(volumeId: \"3d2c42fb-0f5a-4f0e-9d0c-5d8f1b1a7c11\")"
 	r.Operation = &broker.Operation{Digest: "d", Lease: "l", Text: text, Names: map[broker.Resource]broker.Resource{volume: "volume/shop-data"}}
 	r.Items = []broker.Item{{

@@ -62,8 +62,9 @@ type Frame struct {
 	View    any // what the page shows, of the type that its name says
 }
 
-// Notice is a warning that stands on every page. Path leads to where more is said, empty for nowhere.
-type Notice struct{ Head, Text, Path string }
+// Notice is a warning that stands on every page. Path leads to where more is said, empty for nowhere. SignOn is
+// where a single sign-on that it offers comes back to, empty where it offers none.
+type Notice struct{ Head, Text, Path, SignOn string }
 
 // Pages holds the parsed templates.
 type Pages struct{ sets map[Name]*template.Template }

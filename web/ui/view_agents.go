@@ -68,11 +68,19 @@ func frozenText(freezes []broker.Freeze, of broker.FreezeKind, name string) stri
 	return "Frozen until " + clock(freezes[at].Until)
 }
 
+// frozenPath is where the freeze is of which frozenText tells; empty when there is none.
+func frozenPath(freezes []broker.Freeze, of broker.FreezeKind, name string) string {
+	if frozenText(freezes, of, name) == "" {
+		return ""
+	}
+	return FreezePath(broker.Freeze{Of: of, Name: name}.ID())
+}
+
 // AgentMore is what an agent's page has beside what its owner signs.
 type AgentMore struct {
 	Name, Path  string
 	Frozen      string
-	FreezePath  string // where the freeze is lifted
+	FreezePath  string // where the freeze is told of and lifted
 	Operates    bool   // this human may freeze and remove it
 	Requests    []RequestRow
 	AllRequests string // path
@@ -86,14 +94,13 @@ type AgentHistory struct {
 	Freezes  []broker.Freeze // in force, for whatever
 }
 
-// AgentMoreOf makes that part of an agent's page. operates: this human may freeze, end and remove.
+// AgentMoreOf makes that part of an agent's page. operates: this human may freeze, end and remove. Whoever sees an
+// agent may look at its freeze.
 func AgentMoreOf(a broker.Agent, h AgentHistory, operates bool, configuration *broker.Configuration, now time.Time) *AgentMore {
 	more := &AgentMore{
 		Name: a.Name, Path: AgentPath(a.Name), Frozen: frozenText(h.Freezes, broker.FreezeAgent, a.Name),
-		Operates: operates && a.State != broker.AgentRemoved, AllRequests: RequestFilter{Agent: a.Name}.Path(),
-	}
-	if more.Frozen != "" {
-		more.FreezePath = FreezePath(broker.Freeze{Of: broker.FreezeAgent, Name: a.Name}.ID())
+		FreezePath: frozenPath(h.Freezes, broker.FreezeAgent, a.Name),
+		Operates:   operates && a.State != broker.AgentRemoved, AllRequests: RequestFilter{Agent: a.Name}.Path(),
 	}
 	for _, r := range h.Requests {
 		more.Requests = append(more.Requests, requestRow(r, configuration, now))
@@ -114,6 +121,6 @@ func RemoveAgent(a broker.Agent) Confirm {
 		Question: "Remove this agent?",
 		Sentence: []Word{strong(a.Name), plain(" works on behalf of "), strong(a.Owner), plain(". Removed, it may ask for nothing any more.")},
 		Care:     "Its requests are cancelled and its leases end now. The name stays " + a.Owner + "'s: only for them can it be added again, with a new key.",
-		Action:   AgentPath(a.Name), Fields: []Field{{"do", "remove"}}, Button: "Remove it", Back: AgentPath(a.Name), BackText: "Keep it",
+		Action:   AgentPath(a.Name), Fields: []Field{{"do", "remove"}}, Button: "Remove it", Danger: true, Back: AgentPath(a.Name), BackText: "Keep it",
 	}
 }

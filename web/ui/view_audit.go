@@ -85,8 +85,42 @@ type Integrity struct {
 	Unknown    bool   // nobody tells
 }
 
-// Later counts the events that no checkpoint covers yet.
-func (i Integrity) Later() uint64 { return max(i.Height, i.Covers) - i.Covers }
+// Events counts those in the log.
+func (i Integrity) Events() string { return events(i.Height) }
+
+// Verified says which of them the checkpoint covers. The first event is number 0.
+func (i Integrity) Verified() string {
+	switch i.Covers {
+	case 0:
+		return "none of them verified"
+	case 1:
+		return "the first verified (number 0)"
+	}
+	return "the first " + number(i.Covers) + " verified (numbers 0 to " + number(i.Covers-1) + ")"
+}
+
+// Proven is what anybody can prove who kept the checkpoint.
+func (i Integrity) Proven() string {
+	if i.Covers == 1 {
+		return "the first event was not changed"
+	}
+	return "none of the first " + events(i.Covers) + " was changed"
+}
+
+// Later tells of the events that no checkpoint covers yet; empty: there are none.
+func (i Integrity) Later() string {
+	switch later := max(i.Height, i.Covers) - i.Covers; later {
+	case 0:
+		return ""
+	case 1:
+		return "1 later event is not signed yet."
+	default:
+		return number(later) + " later events are not signed yet."
+	}
+}
+
+func events(n uint64) string { return count(int(n), "event") } //nolint:gosec // a log of 2^63 events is none of ours
+func number(n uint64) string { return grouped(int(n)) }        //nolint:gosec // nor is it here
 
 // When is the time of the checkpoint.
 func (i Integrity) When() Moment { return onClock(i.At) }
@@ -124,7 +158,7 @@ func AuditOf(filter AuditFilter, page AuditPage, integrity Integrity, exports bo
 	}
 	view.Empty = "Nothing earlier."
 	if view.Filtered = first != (AuditFilter{}); view.Filtered {
-		view.Empty = "No event like that."
+		view.Empty, view.Pager = "No event like that.", view.Pager.found()
 	}
 	return view
 }

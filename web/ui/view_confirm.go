@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"strings"
 	"time"
 
 	"github.com/hourkey/hourkey/broker"
@@ -17,6 +18,7 @@ type Confirm struct {
 	Action         string
 	Fields         []Field
 	Button         string
+	Danger         bool // the button destroys
 	Back, BackText string
 }
 
@@ -36,6 +38,10 @@ type Code struct {
 // Step is what somebody must do next. Exact is to be typed as it stands.
 type Step struct{ Text, Exact string }
 
+// Words gives Exact in words between which a line may break: a dash at the end of a line would not tell whether it
+// belongs to the command.
+func (s Step) Words() []string { return strings.Fields(s.Exact) }
+
 // Shown gives the code to the template.
 func (c Code) Shown() string { return c.Code.Reveal() }
 
@@ -43,9 +49,9 @@ func (c Code) Shown() string { return c.Code.Reveal() }
 func AgentCode(name, owner string, code broker.Secret, origin string, ends time.Time) Code {
 	return Code{
 		Title: "One-time code", Code: code, Ends: onClock(ends), Back: "/agents", BackText: "To the agents",
-		Sentence: []Word{strong(name), plain(" was added, on behalf of "), strong(owner), plain(". With this code it enrols its key:")},
+		Sentence: []Word{plain("A code for "), strong(name), plain(", which works on behalf of "), strong(owner), plain(". With it the agent enrols its key:")},
 		Steps: []Step{
-			{"On the agent's machine, and type in the code when it asks:", "hourkey enroll " + origin + " --agent " + name},
+			{"Run this on the agent's machine, and type in the code when it asks:", "hourkey enroll " + origin + " --agent " + name},
 			{"Then " + owner + " finds the agent's key in the inbox, compares it, and signs it. Until then the agent may ask for nothing.", ""},
 		},
 	}
@@ -54,7 +60,7 @@ func AgentCode(name, owner string, code broker.Secret, origin string, ends time.
 // InviteCode tells the code of a human who was invited.
 func InviteCode(invite broker.Invite, code broker.Secret, origin string) Code {
 	view := Code{
-		Title: "One-time code", Code: code, Ends: onClock(invite.Expires), Back: "/people", BackText: "To the people",
+		Title: "One-time code", Code: code, Ends: onClock(invite.Expires), Back: "/people", BackText: "Back to People",
 		Sentence: []Word{strong(invite.Human), plain(" was invited. With this code a passkey is made:")},
 	}
 	if invite.Replaces {

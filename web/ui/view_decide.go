@@ -20,6 +20,7 @@ type Decide struct {
 	Digest   string
 	Sign     Sign
 	Phrase   string   // to be compared once more at the last look
+	Then     string   // what follows a signature
 	Worst    []Action // what the button names
 	Typed    []Typed
 	Narrow   Narrow
@@ -63,14 +64,12 @@ func decideOf(r broker.Request, c Context) Decide {
 		Digest: r.Digest(), Phrase: r.Phrase(), Worst: actionsOf(Worst(r.Actions())),
 	}
 	d.Approves = c.Decides && pending && d.Unshown == ""
-	if c.Decides && d.Unshown != "" {
-		d.NotYours = "What cannot be shown whole cannot be approved."
-	}
-	d.Denies = pending && (c.Decides || r.Owner == c.Human || signedBy(c.Human, c.Approvals))
+	d.Denies = c.Rejects && pending
 	d.Sign = Sign{broker.ActApprove, r.ID, d.Digest, "Approve"}
 	if !d.Approves {
 		return d
 	}
+	d.Then = then(r, c)
 	for i, name := range c.Configuration.MustType(r.Effective()) {
 		d.Typed = append(d.Typed, Typed{name, fmt.Sprintf("typed-%d", i)})
 	}
@@ -78,6 +77,27 @@ func decideOf(r broker.Request, c Context) Decide {
 		d.Narrow = narrowOf(r, c.Configuration)
 	}
 	return d
+}
+
+// then says what this human's signature brings about.
+func then(r broker.Request, c Context) string {
+	left := 0
+	for _, need := range r.Needs {
+		view := needOf(need, r, c)
+		missing := view.Humans - view.Signed
+		if counts(c.Human, need.Environment, r, c.Configuration) {
+			missing--
+		}
+		left = max(left, missing)
+	}
+	does := "the agent can collect it."
+	if r.Operation != nil {
+		does = "the agent can make this one call."
+	}
+	if left > 0 {
+		does = moreHumans(left) + " must sign before " + does
+	}
+	return "You read once more what you sign, and your passkey signs it. Then " + does
 }
 
 // Worst is what a button must name: what destroys or gives power, else write, else read.
@@ -133,14 +153,33 @@ func ttls(asked time.Duration) []TTL {
 	return shorter
 }
 
+// notYours says why this human cannot approve it, and what is left.
 func notYours(r broker.Request, c Context) string {
+	deny := ""
+	if c.Rejects {
+		deny = " You can deny it."
+	}
 	switch {
 	case r.State != broker.RequestPending:
 		return "Nothing is left to decide here."
+	case Unshown(r) != "":
+		return ""
+	case stale(r, c):
+		return "The configuration changed since this was asked: nobody can approve it any more. It ends by itself, and the agent may ask again." + deny
 	case signedBy(c.Human, c.Approvals):
-		return "You signed this. It waits for others. Until then you can still deny it."
-	case r.Owner == c.Human:
-		return "You are the agent's owner: others approve this, but you can deny it."
+		return "You signed this. It waits for others." + strings.Replace(deny, "You", "Until then you", 1)
+	case c.Why == "":
+		return "This waits for other people, not for you." + deny
 	}
-	return "This waits for other people, not for you."
+	return c.Why + deny
+}
+
+// stale tells whether a request was asked under another configuration than is in force: the broker lets nobody sign it.
+func stale(r broker.Request, c Context) bool {
+	return r.State == broker.RequestPending && r.Config != c.Configuration.Hash
+}
+
+// TooNew says of a passkey that it cannot sign yet.
+func TooNew(from time.Time) string {
+	return "your passkey is too new: it may sign from " + clock(from) + " on"
 }

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/hourkey/hourkey/broker"
 )
@@ -14,14 +16,15 @@ type Environments struct{ List []EnvironmentRow }
 
 // EnvironmentRow is one environment.
 type EnvironmentRow struct {
-	Name      string
-	Protected bool
-	Frozen    string
-	Needs     []NeedRow
-	Reviewers []GroupRow
-	Owner     string // whether an agent's owner may approve
-	Targets   []TargetRow
-	Where     string // file:line
+	Name       string
+	Protected  bool
+	Frozen     string
+	FreezePath string
+	Needs      []NeedRow
+	Reviewers  []GroupRow
+	Owner      string // whether an agent's owner may approve
+	Targets    []TargetRow
+	Where      string // file:line
 }
 
 // NeedRow says how many humans approve one action.
@@ -53,7 +56,8 @@ func EnvironmentsOf(names []string, configuration *broker.Configuration, pins []
 		environment := configuration.Environments[name]
 		row := EnvironmentRow{
 			Name: name, Protected: environment.Protected, Where: environment.Where, Owner: ownerRule(environment),
-			Frozen: frozenText(freezes, broker.FreezeEnvironment, name), Reviewers: reviewerGroups(environment, configuration),
+			Frozen: frozenText(freezes, broker.FreezeEnvironment, name), FreezePath: frozenPath(freezes, broker.FreezeEnvironment, name),
+			Reviewers: reviewerGroups(environment, configuration),
 		}
 		enough := len(humansOf(row.Reviewers))
 		for _, action := range actionsOf(broker.Read | broker.Write | broker.Delete | broker.Admin) {
@@ -107,7 +111,7 @@ func humansOf(groups []GroupRow) map[string]bool {
 
 func ownerRule(environment broker.Environment) string {
 	if environment.OwnerMayReview && !environment.Protected {
-		return "An agent's owner may approve what the agent asks here. One human can do both."
+		return "An agent's owner may approve what the agent asks here. One human can be both owner and reviewer."
 	}
 	return "An agent's owner never approves what the agent asks here."
 }
@@ -150,7 +154,7 @@ func promises(can broker.Capabilities) []string {
 		list = append(list, "A key cannot be ended before its time.")
 	}
 	if can.Ends != "" {
-		list = append(list, "Its end: "+can.Ends+sentenceEnd(can.Ends))
+		list = append(list, "How a key ends. "+sentence(can.Ends))
 	}
 	if can.TTLFloor > 0 {
 		list = append(list, "No key for less than "+span(can.TTLFloor)+".")
@@ -161,11 +165,14 @@ func promises(can broker.Capabilities) []string {
 	return list
 }
 
-func sentenceEnd(text string) string {
+// sentence makes one of words that stand in the middle of others elsewhere.
+func sentence(text string) string {
+	first, size := utf8.DecodeRuneInString(text)
+	text = string(unicode.ToUpper(first)) + text[size:]
 	if strings.HasSuffix(text, ".") {
-		return ""
+		return text
 	}
-	return "."
+	return text + "."
 }
 
 // Tasks is the view of PageTasks.
@@ -183,21 +190,27 @@ type TaskRow struct {
 	Gives, WithApproval  []Granted
 	TTL                  string
 	Frozen               string
+	FreezePath           string // empty where this human may not look at the freeze
 }
 
-// TasksOf makes the view. agents tells which agents may ask for a task, by its name.
-func TasksOf(tasks []broker.Task, agents map[string][]string, freezes []broker.Freeze, configuration *broker.Configuration) Tasks {
+// TasksOf makes the view. agents tells which agents may ask for a task, by its name; opens: this human may look at their
+// freezes.
+func TasksOf(tasks []broker.Task, agents map[string][]string, freezes []broker.Freeze, opens bool, configuration *broker.Configuration) Tasks {
 	var view Tasks
 	for _, task := range tasks {
 		ttl := task.TTL
 		if ttl == 0 {
 			ttl = broker.Hour
 		}
-		view.List = append(view.List, TaskRow{
+		row := TaskRow{
 			Name: task.Name, Summary: task.Summary, Where: task.Where, Agents: agents[task.Name], TTL: span(ttl),
 			Environments: environmentsOf(task.Environments, configuration), Gives: scopeRows(task.Gives), WithApproval: scopeRows(task.WithApproval),
 			Frozen: frozenText(freezes, broker.FreezeTask, task.Name),
-		})
+		}
+		if opens {
+			row.FreezePath = frozenPath(freezes, broker.FreezeTask, task.Name)
+		}
+		view.List = append(view.List, row)
 	}
 	return view
 }

@@ -19,7 +19,7 @@ func historyOf(h broker.History, configuration *broker.Configuration, now time.T
 	for _, was := range h.Last {
 		entry := worstOf(was, configuration)
 		entry.Notes = []Note{{Text: settledText(was), Strong: was.State == broker.RequestDenied}, {Text: ago(was.Created, now)}}
-		if was.Verdict != "" {
+		if was.State == broker.RequestDenied && was.Verdict != "" {
 			entry.Notes = append(entry.Notes, Note{Text: "“" + short(was.Verdict, 200) + "”"})
 		}
 		view.Last = append(view.Last, entry)
@@ -27,22 +27,19 @@ func historyOf(h broker.History, configuration *broker.Configuration, now time.T
 	return view
 }
 
-// tally says in one sentence how earlier requests ended.
+// tally says in one sentence how earlier requests ended, and how many policy refused before they were any.
 func tally(who string, t broker.Tally) string {
-	if t.Asked == 0 {
+	if t.Asked == 0 && t.Refused == 0 {
 		return who + ": nothing was asked in the last 30 days."
 	}
-	var parts []string
+	parts := []string{fmt.Sprintf("asked %s in the last 30 days", count(t.Asked+t.Refused, "time"))}
 	for _, part := range []struct {
 		n    int
 		text string
-	}{{t.Denied, "denied"}, {t.Granted, "approved"}, {t.Allowed, "allowed by policy alone"}, {t.Expired, "expired"}} {
+	}{{t.Refused, "refused by policy"}, {t.Denied, "denied"}, {t.Granted, "approved"}, {t.Allowed, "allowed by policy alone"}, {t.Expired, "expired"}} {
 		if part.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", part.n, part.text))
 		}
 	}
-	if len(parts) == 0 {
-		return fmt.Sprintf("%s: asked %s in the last 30 days.", who, count(t.Asked, "time"))
-	}
-	return fmt.Sprintf("%s: asked %s in the last 30 days, %s.", who, count(t.Asked, "time"), strings.Join(parts, ", "))
+	return who + ": " + strings.Join(parts, ", ") + "."
 }

@@ -27,7 +27,7 @@ type Entry struct {
 	Path, Who, What string
 	Verb            string
 	Clause          *Clause
-	Also            bool // the request asks for more than this
+	Also            int // clauses of the request beside this one
 	Notes           []Note
 }
 
@@ -60,26 +60,29 @@ func InboxOf(in broker.Inbox, recent []broker.Request, configuration *broker.Con
 		}
 	}
 	add("Requests", moreWait(in), entries(in.Requests, func(r broker.Request) Entry { return requestEntry(r, configuration, now) }))
-	add("Freezes to lift", "", entries(in.Freezes, freezeEntry))
 	add("Passkeys to confirm", "", entries(in.Passkeys, passkeyEntry))
 	add("Targets to confirm", "", entries(in.Pins, pinEntry))
 	add("Agents to activate", "", entries(in.Agents, agentEntry))
 	add("People to admit", "", entries(in.Invites, inviteEntry))
 	view.Empty = len(view.Groups) == 0
+	add("Frozen now", "", entries(in.Freezes, freezeEntry)) // last, and no task: a freeze protects
 	for _, r := range recent {
 		if r.State != broker.RequestPending && len(view.Recent) < recentInInbox {
-			view.Recent = append(view.Recent, Entry{Path: RequestPath(r.ID), Who: r.Agent, What: "· " + r.Task + " in " + strings.Join(r.Environments, ", "), Notes: notes(settledText(r))})
+			view.Recent = append(view.Recent, Entry{Path: RequestPath(r.ID), Who: r.Agent, What: "· " + r.Task + " in " + strings.Join(r.Environments, ", "), Notes: notes(settledText(r), "asked "+clock(r.Created))})
 		}
 	}
 	return view
 }
 
 func moreWait(in broker.Inbox) string {
-	more := in.Waiting - len(in.Requests)
-	if more <= 0 {
+	switch shown := len(in.Requests); {
+	case in.Waiting <= shown:
 		return ""
+	case shown == 1:
+		return grouped(in.Waiting) + " wait. This one could destroy the most."
+	default:
+		return fmt.Sprintf("%s wait. These %d could destroy the most.", grouped(in.Waiting), shown)
 	}
-	return fmt.Sprintf("%s wait. Here are the %d that can lose the most; %s more wait behind them.", grouped(in.Waiting), len(in.Requests), grouped(more))
 }
 
 func entries[T any](list []T, entry func(T) Entry) []Entry {
@@ -115,7 +118,7 @@ func worstOf(r broker.Request, configuration *broker.Configuration) Entry {
 	for i, t := range worst.Things {
 		worst.Things[i] = t.cut(longInList)
 	}
-	entry.Clause, entry.Also = &worst, len(clauses) > 1
+	entry.Clause, entry.Also = &worst, len(clauses)-1
 	return entry
 }
 

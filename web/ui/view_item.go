@@ -18,6 +18,7 @@ type Item struct {
 	Facts            []Fact   // of things that stand in no list
 	Reaches          []string // environments beside its own
 	Elsewhere        []string // what lives there too, in sentences
+	Title            string   // above what is issued or called
 	Native           []string
 	Length           string // how much there is to read of it, when that is a lot
 	Walls            []Wall
@@ -46,8 +47,7 @@ type Fact struct{ About, Text, When string }
 // Wall is one wall of an item, in words.
 type Wall struct {
 	Wall broker.Wall
-	Says string // "stops", "nothing stops"
-	What string
+	Says string // what it does, and with what: "stops another environment"
 	How  string
 }
 
@@ -56,17 +56,55 @@ func itemOf(r broker.Request, item broker.Item, c Context) Item {
 	view := Item{
 		Target: item.Target, Environment: Environment{Name: item.Environment, Protected: protected(item.Environment, c.Configuration)},
 		Identity: identityOf(d.Identity, c.Pins), Reaches: foreign(d.Reaches, []string{item.Environment}), Elsewhere: d.Elsewhere,
-		Native: d.Native, Length: length(d.Native), Walls: walls(d.Walls), Exceptions: d.Exceptions, TTL: span(min(ttl, d.TTL)), Ends: d.Ends, Once: r.Operation != nil,
+		Title: exactly(r), Native: d.Native, Length: length(d.Native), Walls: walls(d.Walls), Exceptions: d.Exceptions, TTL: span(min(ttl, d.TTL)), Ends: d.Ends, Once: r.Operation != nil,
 	}
 	if ttl == 0 {
 		view.TTL = span(d.TTL)
 	}
-	facts := slices.Clone(item.Facts)
+	facts := append(slices.Clone(item.Facts), given(d)...)
 	view.Scopes, facts = scopeLists(d.Means(), r, facts, c.Now)
 	for _, fact := range facts {
-		view.Facts = append(view.Facts, Fact{fact.About, fact.Text, ago(fact.At, c.Now)})
+		view.Facts = append(view.Facts, Fact{fact.About, fact.Text, seen(fact, c.Now)})
 	}
 	return view
+}
+
+// exactly is the title of the provider's own words, by what has become of them.
+func exactly(r broker.Request) string {
+	done := "issued"
+	if r.Operation != nil {
+		done = "called"
+	}
+	switch r.State {
+	case broker.RequestPending, broker.RequestApproved:
+		return "Exactly what would be " + done
+	case broker.RequestCollected:
+		return "Exactly what was " + done
+	case broker.RequestDenied, broker.RequestExpired, broker.RequestCancelled:
+	}
+	return "Exactly what would have been " + done
+}
+
+// given says of each thing why more is counted there than would be issued: a wall is known to let it through.
+func given(d broker.Description) (facts []broker.Fact) {
+	for _, wall := range d.Walls {
+		for _, scope := range wall.Gives {
+			beyond := scope.Actions &^ broker.AllActions(d.Scopes)
+			if beyond == 0 {
+				continue
+			}
+			facts = append(facts, broker.Fact{About: string(scope.Resource), Text: strings.Join(beyond.Names(), " and ") + " counts too: " + stops(wall) + " (" + wall.How + ")"})
+		}
+	}
+	return facts
+}
+
+// seen is when a fact was taken, empty for what is always so.
+func seen(fact broker.Fact, now time.Time) string {
+	if fact.At.IsZero() {
+		return ""
+	}
+	return ago(fact.At, now)
 }
 
 // scopeLists has every scope once, in the list of the worst that it allows, with the facts about it. It
@@ -85,7 +123,7 @@ func scopeLists(scopes []broker.Scope, r broker.Request, facts []broker.Fact, no
 		facts = slices.DeleteFunc(facts, func(f broker.Fact) bool {
 			about := isAbout(f, scope.Resource, r.Operation)
 			if about {
-				line.Facts = append(line.Facts, Fact{Text: f.Text, When: ago(f.At, now)})
+				line.Facts = append(line.Facts, Fact{Text: f.Text, When: seen(f, now)})
 			}
 			return about
 		})
@@ -130,20 +168,28 @@ func length(native []string) string {
 // walls puts first what a reviewer must know: what is not held.
 func walls(facts []broker.WallFact) []Wall {
 	order := []broker.Wall{broker.WallNone, broker.WallWeak, broker.WallGateway, broker.WallNative}
-	says := map[broker.Wall]string{broker.WallNone: "nothing stops", broker.WallWeak: "stops only in part"}
 	sorted := slices.Clone(facts)
 	slices.SortStableFunc(sorted, func(a, b broker.WallFact) int { return slices.Index(order, a.Wall) - slices.Index(order, b.Wall) })
 	views := make([]Wall, len(sorted))
 	for i, fact := range sorted {
-		views[i] = Wall{Wall: fact.Wall, Says: "stops", What: fact.Stops, How: fact.How}
-		if word, weak := says[fact.Wall]; weak {
-			views[i].Says = word
-		}
+		views[i] = Wall{Wall: fact.Wall, Says: stops(fact), How: fact.How}
 		if len(fact.Gives) > 0 {
 			views[i].How += ": so this counts as " + strings.Join(broker.AllActions(fact.Gives).Names(), " and ")
 		}
 	}
 	return views
+}
+
+// stops says what a wall does, as the middle of a sentence.
+func stops(wall broker.WallFact) string {
+	switch wall.Wall {
+	case broker.WallNone:
+		return "nothing stops " + wall.Stops
+	case broker.WallWeak:
+		return wall.Stops + " is stopped only in part"
+	case broker.WallNative, broker.WallGateway:
+	}
+	return "stops " + wall.Stops
 }
 
 // outcome is how a deciding line is announced.
@@ -152,7 +198,7 @@ func outcome(o broker.Outcome) string {
 	case broker.Allow:
 		return "Allows:"
 	case broker.Escalate:
-		return "Asks a human:"
+		return "" // the title says so
 	case broker.Deny:
 	}
 	return "Denies:"

@@ -42,6 +42,16 @@ type Pager struct {
 	Note  string // what was looked through, when that was not all
 }
 
+// found leads to the list on the pages behind, past the form above it.
+func (p Pager) found() Pager {
+	for _, path := range []*string{&p.First, &p.Next} {
+		if *path != "" {
+			*path += "#found"
+		}
+	}
+	return p
+}
+
 // with gives a path with a query; values that are empty are left out.
 func with(path string, values map[string]string) string {
 	query := url.Values{}

@@ -128,3 +128,48 @@ func TestAnEnvironmentWithoutEnoughReviewersSaysSo(t *testing.T) {
 		t.Errorf("too few for: %v", few)
 	}
 }
+
+// Whoever copies a command from the page copies the command, though no line breaks within one of its words.
+func TestACommandsWordsAreTheCommand(t *testing.T) {
+	for _, name := range []Fixture{fixture(t, "agent-added"), fixture(t, "person-invited")} {
+		code, ok := name.Frame.View.(Code)
+		if !ok {
+			t.Fatal("no code")
+		}
+		for _, step := range code.Steps {
+			if got := strings.Join(step.Words(), " "); got != step.Exact {
+				t.Errorf("%q instead of %q", got, step.Exact)
+			}
+		}
+	}
+}
+
+func TestWhoMayNotLookAtAFreezeIsNotLedThere(t *testing.T) {
+	tasks := []broker.Task{{Name: "fix"}, {Name: "other"}}
+	freezes := []broker.Freeze{{Of: broker.FreezeTask, Name: "fix"}}
+	for opens, want := range map[bool]string{true: "/freezes/task:fix", false: ""} {
+		view := TasksOf(tasks, nil, freezes, opens, listConfiguration())
+		if got := view.List[0]; got.Frozen == "" || got.FreezePath != want || view.List[1].FreezePath != "" {
+			t.Errorf("it leads to %q and %q", got.FreezePath, view.List[1].FreezePath)
+		}
+	}
+}
+
+func TestAnInboxOfFreezesAloneWaitsForNobody(t *testing.T) {
+	page := text(render(t, fixture(t, "inbox-frozen")))
+	if !strings.Contains(page, "Nothing waits for you") || !strings.Contains(page, "Frozen now") {
+		t.Errorf("it says:\n%s", page)
+	}
+	one := broker.Inbox{Waiting: 3, Requests: []broker.Request{fixtureRequest(fixtureTime())}}
+	if got := moreWait(one); got != "3 wait. This one could destroy the most." {
+		t.Errorf("it says %q", got)
+	}
+}
+
+func TestAnIssuersWordsBecomeASentence(t *testing.T) {
+	for words, want := range map[string]string{"at once: it asks": "At once: it asks.", "No login.": "No login.", "éteint": "Éteint."} {
+		if got := sentence(words); got != want {
+			t.Errorf("%q becomes %q", words, got)
+		}
+	}
+}

@@ -15,6 +15,7 @@ type Me struct {
 	Groups   []MyGroup
 	Account  *Account // of the single sign-on; nil: none
 	Connects bool     // an account of the single sign-on can be tied to this human
+	SignsOn  bool     // the single sign-on can be used
 	Passkeys []PasskeyRow
 	Wait     string // before a further passkey may sign; empty: none
 	Offered  []OfferedRow
@@ -178,7 +179,7 @@ func accountOf(c MeContext) *Account {
 	}
 	account := &Account{Email: c.Login.Email, Issuer: c.Login.Issuer, At: onClock(c.Login.At)}
 	if c.Now.Sub(c.Login.At) >= broker.SignedOnFor {
-		account.Old = "That was more than " + span(broker.SignedOnFor) + " ago: sign on again before you sign anything that its groups let you."
+		account.Old = "That was more than " + span(broker.SignedOnFor) + " ago: until you sign on again, its groups let you sign nothing."
 	}
 	return account
 }

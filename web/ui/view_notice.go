@@ -50,7 +50,17 @@ func PasskeyNotice(fresh []FreshPasskey, now time.Time) (Notice, bool) {
 	return Notice{Head: "New passkeys:", Text: strings.Join(list, ", ") + ". If one of these people does not know of it, tell an operator."}, true
 }
 
-// FreezeNotice tells what is frozen. opens: this human may look at a freeze.
+// SignOnNotice tells a human whose groups wait for another single sign-on, and offers it: back is the page to come
+// back to, empty where there is nothing to sign on with.
+func SignOnNotice(back string) Notice {
+	return Notice{
+		Head:   "Sign on again.",
+		Text:   "Your single sign-on is older than " + span(broker.SignedOnFor) + ". Until you do, its groups let you approve nothing, and what waits for you may not be shown.",
+		SignOn: back,
+	}
+}
+
+// FreezeNotice tells what is frozen. opens: this human may look at each of these.
 func FreezeNotice(freezes []broker.Freeze, opens bool) (Notice, bool) {
 	if len(freezes) == 0 {
 		return Notice{}, false
@@ -70,9 +80,12 @@ func FreezeNotice(freezes []broker.Freeze, opens bool) (Notice, bool) {
 	if more := len(list) - most; more > 0 {
 		list = append(list[:most], fmt.Sprintf("and %d more", more))
 	}
-	notice := Notice{Head: "Frozen:", Text: strings.Join(list, ", ") + ". Nothing is issued there."}
-	if opens && len(freezes) == 1 {
+	notice := Notice{Head: "Frozen:", Text: strings.Join(list, ", ") + ". Nothing is issued for these."}
+	switch {
+	case opens && len(freezes) == 1:
 		notice.Path = FreezePath(freezes[0].ID())
+	case opens:
+		notice.Path = "/" // the inbox lists them
 	}
 	return notice, true
 }
@@ -86,6 +99,6 @@ func StoreNotice() Notice {
 func MistakesNotice() Notice {
 	return Notice{
 		Head: "Protects from mistakes only.",
-		Text: "Programs can run, or have run, under this broker's own OS user, and could go around it. “hourkeyd install” sets up a broker for which that is not so.",
+		Text: "Programs can run, or have run, under this broker's own OS user, and could go around it. “hourkeyd install” gives the broker an OS user of its own.",
 	}
 }

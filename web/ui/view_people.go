@@ -76,7 +76,7 @@ func personRow(p Person, configuration *broker.Configuration, now time.Time) Per
 		row.LastIn = "signed in " + ago(p.LastIn, now)
 	}
 	if i := p.Invite; i != nil && i.State != broker.InviteUsed && now.Before(i.Expires) {
-		row.InviteButton = "Invite anew…"
+		row.InviteButton = "New code…"
 		switch i.State {
 		case broker.InviteInert:
 			row.Invite, row.InvitePath = "Waits for "+count(i.Needs-len(i.Signed), "operator")+" to sign, until "+clock(i.Expires), HumanPath(i.Human)

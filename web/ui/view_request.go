@@ -21,13 +21,15 @@ type Request struct {
 
 	AlsoReaches []string // environments that the request does not name
 	Outcome     []string // how it ended, in sentences
+	Endable     bool     // what it gave may still work
 	Words       string   // of the reviewer who denied
 	Removed     []Scope  // what reviewers took out
 	Shortened   string   // for how long it was asked, when that is less now
 	OneHuman    string   // that an approval here can be one by the agent's own owner
 	Frozen      string   // that its agent is frozen
 
-	Once    bool // one call through the gateway, and no credential
+	Why     string // the title above the reasons
+	Once    bool   // one call through the gateway, and no credential
 	Items   []Item
 	Reasons []broker.Reason
 	Needs   []Need
@@ -35,6 +37,7 @@ type Request struct {
 	History History
 
 	Reason, AgentKey string // the agent's own words (invariant 11), and its key
+	Asked            string // when
 
 	Decide Decide
 }
@@ -87,7 +90,9 @@ type Signed struct {
 // Context is what a request's page depends on beside the request.
 type Context struct {
 	Human         string
-	Decides       bool // this human may approve it now (broker.MaySign)
+	Decides       bool   // this human may approve it now (broker.MaySign), and has a passkey for it
+	Why           string // why not, in words; of one that waits
+	Rejects       bool   // this human may deny it now (broker.MayReject)
 	Approvals     []broker.Approval
 	Pins          []broker.Pin // to tell what an identity is in words
 	History       broker.History
@@ -108,7 +113,8 @@ func RequestOf(r broker.Request, c Context) Request {
 	view := Request{
 		ID: r.ID, Path: RequestPath(r.ID), State: r.State, StateText: stateText(r, c), Labels: labels(r),
 		Sentence: sentenceOf(r, c.Configuration), Once: r.Operation != nil,
-		Outcome: outcomeOf(r, c), Words: r.Verdict, Removed: removed(r), OneHuman: oneHuman(r, c.Configuration),
+		Outcome: outcomeOf(r, c), Removed: removed(r), OneHuman: oneHuman(r, c.Human, c.Configuration),
+		Endable: endable(r, c.Now), Why: "Why a human was asked", Asked: moment(r.Created, c.Now),
 		Reasons: r.Decision.Reasons, Reason: r.Reason, AgentKey: r.AgentKey,
 		History: historyOf(c.History, c.Configuration, c.Now),
 	}
@@ -116,7 +122,10 @@ func RequestOf(r broker.Request, c Context) Request {
 		view.Shortened = span(r.TTL)
 	}
 	if r.State == broker.RequestPending {
-		view.Phrase = r.Phrase()
+		view.Phrase, view.Why = r.Phrase(), "Why a human is asked"
+	}
+	if r.State == broker.RequestDenied { // another end has the broker's words, in its outcome
+		view.Words = r.Verdict
 	}
 	if c.Frozen != nil {
 		view.Frozen = stoppedText(*c.Frozen)

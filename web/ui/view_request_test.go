@@ -16,7 +16,7 @@ import (
 // reviewed is the page of a request as a reviewer sees it who may approve it.
 func reviewed(t *testing.T, r broker.Request, change ...func(*Context)) string {
 	t.Helper()
-	c := Context{Human: "alice", Decides: true}
+	c := Context{Human: "alice", Decides: true, Rejects: true}
 	for _, each := range change {
 		each(&c)
 	}
@@ -41,7 +41,7 @@ func fixture(t *testing.T, file string) Fixture {
 
 func TestTheSentenceSaysWhatHappensWhere(t *testing.T) {
 	page := text(render(t, fixture(t, "request-items")))
-	want := "claude-code asks to read and delete public.orders , public.order_items , public.order_notes and 1 more in staging ; to read public.imports in production , for 45 minutes, for task fix-orders-data , on behalf of carol ."
+	want := "claude-code asks to read and delete public.orders , public.order_items , public.order_notes and 1 more in staging ; to read public.imports in production , for 45 minutes , for task fix-orders-data , on behalf of carol ."
 	if !strings.Contains(page, want) {
 		t.Errorf("the sentence is not %q in:\n%s", want, page)
 	}
@@ -85,7 +85,7 @@ func TestALongOperationIsShownToItsEnd(t *testing.T) {
 			t.Fatalf("%q is not on the page", line)
 		}
 	}
-	if !regexp.MustCompile(`\d\d,\d{3} characters in \d+ lines`).MatchString(page) || !strings.Contains(page, "Approve") {
+	if !regexp.MustCompile(`\d\d,\d{3} characters in [\d,]+ lines`).MatchString(page) || !strings.Contains(page, "Approve") {
 		t.Error("the page does not say how long it is, or offers no approval")
 	}
 }
@@ -203,20 +203,47 @@ func TestOnlySignaturesThatCountAreCounted(t *testing.T) {
 func TestHowARequestEndedIsSaidInOneSentence(t *testing.T) {
 	now := fixtureTime()
 	at := func(state broker.RequestState, before time.Duration) broker.Request {
-		return broker.Request{State: state, Decided: now.Add(-before)}
+		return broker.Request{State: state, Decided: now.Add(-before), Was: broker.RequestPending}
 	}
+	by := func(actor string, r broker.Request) broker.Request {
+		r.ClosedBy = actor
+		return r
+	}
+	passed := func(r broker.Request) broker.Request {
+		r.Was = broker.RequestApproved
+		return r
+	}
+	once := func(r broker.Request) broker.Request {
+		r.Operation = &broker.Operation{}
+		return r
+	}
+	outdated := by("broker", at(broker.RequestExpired, time.Minute))
+	outdated.Verdict = "the configuration changed: ask again"
+	bob := []broker.Approval{{Reviewer: "bob"}}
 	two := []broker.Approval{{Reviewer: "alice"}, {Reviewer: "bob"}}
 	for want, got := range map[string]string{
-		"bob denied this 20 seconds ago":                     Decided(at(broker.RequestDenied, 20*time.Second), "bob", nil, now),
-		"This was denied 5 minutes ago":                      Decided(at(broker.RequestDenied, 5*time.Minute), "", nil, now),
-		"alice and bob approved this just now":               Decided(at(broker.RequestApproved, 0), "", two, now),
-		"Policy alone allowed this 3 hours ago":              Decided(at(broker.RequestCollected, 3*time.Hour), "", nil, now),
-		"This expired 2 hours ago":                           Decided(at(broker.RequestExpired, 2*time.Hour+time.Minute), "", nil, now),
-		"The agent withdrew this 90 seconds ago":             Decided(at(broker.RequestCancelled, 90*time.Second), "", nil, now),
-		"This waits for a human":                             Decided(broker.Request{State: broker.RequestPending}, "", nil, now),
-		"bob denied this":                                    Decided(broker.Request{State: broker.RequestDenied}, "bob", nil, now),
-		"bob denied this 18 Nov 2026 02:40 UTC":              Decided(at(broker.RequestDenied, 72*time.Hour), "bob", nil, now),
-		"This agent: nothing was asked in the last 30 days.": tally("This agent", broker.Tally{}),
+		"bob denied this 20 seconds ago (21 Nov 2026 02:39 UTC)":         Decided(at(broker.RequestDenied, 20*time.Second), "bob", nil, now),
+		"This was denied 5 minutes ago (21 Nov 2026 02:35 UTC)":          Decided(at(broker.RequestDenied, 5*time.Minute), "", nil, now),
+		"alice and bob approved this just now (21 Nov 2026 02:40 UTC)":   Decided(at(broker.RequestApproved, 0), "", two, now),
+		"Policy alone allowed this 3 hours ago (20 Nov 2026 23:40 UTC)":  Decided(at(broker.RequestCollected, 3*time.Hour), "", nil, now),
+		"This expired 2 hours ago (21 Nov 2026 00:39 UTC)":               Decided(at(broker.RequestExpired, 2*time.Hour+time.Minute), "", nil, now),
+		"The agent withdrew this 90 seconds ago (21 Nov 2026 02:38 UTC)": Decided(by("agent:claude", at(broker.RequestCancelled, 90*time.Second)), "", nil, now),
+		"This waits for a human":                                         Decided(broker.Request{State: broker.RequestPending}, "", nil, now),
+		"bob denied this":                                                Decided(broker.Request{State: broker.RequestDenied}, "bob", nil, now),
+		"bob denied this 18 Nov 2026 02:40 UTC":                          Decided(at(broker.RequestDenied, 72*time.Hour), "bob", nil, now),
+		// Whoever ended it is named: not the agent for what an operator did, nor the humans for what the agent let lie.
+		"carol ended this just now (21 Nov 2026 02:40 UTC)":                                                       Decided(by("human:carol", at(broker.RequestCancelled, 0)), "", nil, now),
+		"Somebody in the broker's own shell ended this just now (21 Nov 2026 02:40 UTC)":                          Decided(by("shell", at(broker.RequestCancelled, 0)), "", nil, now),
+		"The broker ended this 1 minute ago (21 Nov 2026 02:39 UTC)":                                              Decided(outdated, "", nil, now),
+		"bob approved this 11 minutes ago (21 Nov 2026 02:29 UTC); it was not collected in time":                  Decided(passed(by("broker", at(broker.RequestExpired, 11*time.Minute))), "", bob, now),
+		"bob approved this 12 minutes ago (21 Nov 2026 02:28 UTC); it was not used in time":                       Decided(once(passed(by("broker", at(broker.RequestExpired, 12*time.Minute)))), "", bob, now),
+		"Policy alone allowed this 11 minutes ago (21 Nov 2026 02:29 UTC); it was not collected in time":          Decided(passed(by("broker", at(broker.RequestExpired, 11*time.Minute))), "", nil, now),
+		"bob approved this 11 minutes ago (21 Nov 2026 02:29 UTC); carol ended it":                                Decided(passed(by("human:carol", at(broker.RequestCancelled, 11*time.Minute))), "", bob, now),
+		"bob approved this 11 minutes ago (21 Nov 2026 02:29 UTC); the agent withdrew it":                         Decided(passed(by("agent:claude", at(broker.RequestCancelled, 11*time.Minute))), "", bob, now),
+		"bob approved this 1 minute ago (21 Nov 2026 02:39 UTC); the broker ended it":                             Decided(passed(outdated), "", bob, now),
+		"This agent: nothing was asked in the last 30 days.":                                                      tally("This agent", broker.Tally{}),
+		"This agent: asked 5 times in the last 30 days, 5 refused by policy.":                                     tally("This agent", broker.Tally{Refused: 5}),
+		"This task: asked 7 times in the last 30 days, 4 refused by policy, 1 denied, 2 allowed by policy alone.": tally("This task", broker.Tally{Asked: 3, Denied: 1, Allowed: 2, Refused: 4}),
 	} {
 		if got != want {
 			t.Errorf("%q, want %q", got, want)
@@ -226,7 +253,7 @@ func TestHowARequestEndedIsSaidInOneSentence(t *testing.T) {
 
 func TestWhatWasTakenOutIsListed(t *testing.T) {
 	page := text(render(t, fixture(t, "request-narrowed")))
-	for _, want := range []string{"Less than was asked", "claude-code may read public.orders in staging , for 5 minutes", "What reviewers took out delete public.orders", "It was asked for 10 minutes"} {
+	for _, want := range []string{"Less than was asked", "claude-code may read public.orders in staging , for 5 minutes ,", "What reviewers took out delete public.orders", "It was asked for 10 minutes"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q:\n%s", want, page)
 		}
@@ -234,17 +261,34 @@ func TestWhatWasTakenOutIsListed(t *testing.T) {
 }
 
 func TestAnOwnersApprovalIsLabelled(t *testing.T) {
-	if page := text(render(t, fixture(t, "request-one-human"))); !strings.Contains(page, "carol, who owns this agent, may approve it alone") {
-		t.Errorf("the label is missing:\n%s", page)
+	need := func(environment string, humans int) broker.Need {
+		return broker.Need{Environment: environment, Humans: humans}
 	}
-	if page := text(render(t, fixture(t, "request-pending"))); strings.Contains(page, "may approve it alone") {
+	for name, test := range map[string]struct {
+		human string
+		needs []broker.Need
+		want  string
+	}{
+		"to the owner": {"carol", []broker.Need{need("preview", 1)}, "In preview, you may approve it, though you own this agent. Nobody else needs to look."},
+		"to others":    {"alice", []broker.Need{need("preview", 1)}, "In preview, carol, who owns this agent, may approve it. Nobody else needs to look."},
+		"one of two":   {"alice", []broker.Need{need("preview", 2)}, "In preview, carol, who owns this agent, may approve it. Others must sign too."},
+		"half of it":   {"alice", []broker.Need{need("preview", 1), need("production", 1)}, "In preview, carol, who owns this agent, may approve it. Others must sign too."},
+		"nowhere":      {"carol", []broker.Need{need("staging", 1)}, ""},
+	} {
+		r := fixtureRequest(fixtureTime())
+		r.Needs = test.needs
+		if got := oneHuman(r, test.human, fixtureConfiguration()); got != test.want {
+			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
+	}
+	if page := text(render(t, fixture(t, "request-pending"))); strings.Contains(page, "may approve it") {
 		t.Error("the label stands where the owner does not count")
 	}
 }
 
 func TestAnInboxSaysHowManyMoreWait(t *testing.T) {
 	page := text(render(t, fixture(t, "inbox-many")))
-	if want := "10,000 wait. Here are the 50 that can lose the most; 9,950 more wait behind them."; !strings.Contains(page, want) {
+	if want := "10,000 wait. These 50 could destroy the most."; !strings.Contains(page, want) {
 		t.Errorf("the inbox lacks %q", want)
 	}
 	page = html.UnescapeString(text(render(t, fixture(t, "inbox"))))
@@ -287,5 +331,82 @@ func TestAnInboxOfLongNamesStaysSmall(t *testing.T) {
 	page := render(t, Fixture{Page: PageInbox, Frame: Frame{Human: "alice", View: InboxOf(in, nil, fixtureConfiguration(), fixtureTime())}})
 	if len(page) > 256<<10 {
 		t.Errorf("the inbox has %d bytes", len(page))
+	}
+}
+
+// The attack: a signature is thought to be the last, or not to matter, and so is given lightly.
+func TestTheButtonSaysWhatFollowsASignature(t *testing.T) {
+	now := fixtureTime()
+	both := fixtureOperation(now) // two humans in production, one in staging
+	for name, test := range map[string]struct {
+		request broker.Request
+		signed  []broker.Approval
+		want    string
+	}{
+		"one of one":        {fixtureRequest(now), nil, "Then the agent can collect it."},
+		"the first of two":  {fixtureProduction(now), nil, "Then 1 more human must sign before the agent can collect it."},
+		"the second of two": {fixtureProduction(now), []broker.Approval{signedFixture("bob", 0)}, "Then the agent can collect it."},
+		"the first of both": {both, nil, "Then 1 more human must sign before the agent can make this one call."},
+	} {
+		c := Context{Human: "alice", Decides: true, Approvals: test.signed, Configuration: fixtureConfiguration(), Now: now}
+		if got := then(test.request, c); !strings.HasSuffix(got, test.want) {
+			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
+	}
+}
+
+// The attack: a page of yesterday is read as one of now.
+func TestASettledPageSaysWhatBecameOfIt(t *testing.T) {
+	for file, want := range map[string][]string{
+		"request-pending":   {"Why a human is asked", "Exactly what would be issued", "Asked 8 minutes ago (21 Nov 2026 02:32 UTC)"},
+		"request-collected": {"Why a human was asked", "Exactly what was issued", "To end them sooner:"},
+		"request-used":      {"Exactly what was called"},
+		"request-expired":   {"Exactly what would have been issued", "Expired", "Nobody decided before 21 Nov 2026"},
+		"request-cancelled": {"Exactly what would have been issued", "Withdrawn by the agent", "The agent withdrew this 20 seconds ago (21 Nov 2026 02:39 UTC)."},
+		"request-ended":     {"Exactly what would have been issued", "Ended by carol", "carol ended this 20 seconds ago (21 Nov 2026 02:39 UTC)."},
+		"request-outdated":  {"Ended by the broker", "The broker ended this 20 seconds ago (21 Nov 2026 02:39 UTC).", "The configuration changed: ask again."},
+		"request-not-collected": {
+			"Approved, but not collected in time", "bob approved this 11 minutes ago (21 Nov 2026 02:29 UTC); it was not collected in time.",
+		},
+	} {
+		page := text(render(t, fixture(t, file)))
+		for _, one := range want {
+			if !strings.Contains(page, one) {
+				t.Errorf("%s lacks %q", file, one)
+			}
+		}
+		if file != "request-expired" && strings.Contains(page, "Nobody decided") || file != "request-cancelled" && strings.Contains(page, "withdrew") ||
+			strings.Contains(page, "The reviewer's words") {
+			t.Errorf("%s says what did not happen:\n%s", file, page)
+		}
+	}
+}
+
+// What nobody can sign says so, in place of that others will, and can still be denied.
+func TestWhoeverCannotApproveReadsWhy(t *testing.T) {
+	for file, want := range map[string]string{
+		"request-stale":        "The configuration changed since this was asked: nobody can approve it any more. It ends by itself, and the agent may ask again. You can deny it.",
+		"request-no-passkey":   "You have no passkey here. Make one: You, then Make a passkey. You can deny it.",
+		"request-new-passkey":  "Your passkey is too new: it may sign from 22 Nov 2026 01:40 UTC on. Wait until then, or leave it to others. You can deny it.",
+		"request-owner":        "You own claude-code: the environment does not let an agent's owner approve. Ask another reviewer. You can deny it.",
+		"request-signed-by-me": "You signed this. It waits for others. Until then you can deny it.",
+	} {
+		page := html.UnescapeString(render(t, fixture(t, file)))
+		if !strings.Contains(text(page), want) || strings.Contains(page, `data-ceremony="sign"`) || !strings.Contains(page, `/deny"`) {
+			t.Errorf("%s does not say %q, offers to approve, or not to deny:\n%s", file, want, text(page))
+		}
+	}
+	page := html.UnescapeString(render(t, fixture(t, "request-not-yours")))
+	if !strings.Contains(page, "You are in no reviewer group") || strings.Contains(page, `/deny"`) {
+		t.Errorf("a stranger reads:\n%s", text(page))
+	}
+}
+
+// The attack: the sentence says delete, what would be issued does not, and the reviewer takes the sentence for a slip.
+func TestWhatAWallGivesIsSaidAtTheThing(t *testing.T) {
+	page := text(render(t, fixture(t, "request-weak-wall")))
+	want := "delete counts too: nothing stops losing what a write replaces in s3/acme-staging-reports (the bucket is not versioned)"
+	if at := strings.Index(page, want); at < 0 || at > strings.Index(page, "Exactly what would be issued") {
+		t.Errorf("the page does not say %q before what would be issued:\n%s", want, page)
 	}
 }

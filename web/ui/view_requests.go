@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"strings"
 	"time"
 
 	"github.com/hourkey/hourkey/broker"
@@ -39,7 +40,7 @@ type RequestRow struct {
 	State, StateText         string
 	Asked                    Moment
 	Left                     Moment // until nobody can decide, or collect, any more; empty when that is over
-	Repeats                  int
+	Repeats                  string // "asked 2 times"; empty: once
 }
 
 // RequestsOf makes the view of a page of requests. environments are those that may be chosen, older is where the
@@ -66,7 +67,7 @@ func RequestsOf(filter RequestFilter, environments []string, list []broker.Reque
 	view.Filtered = first != RequestFilter{}
 	switch {
 	case view.Filtered:
-		view.Empty = "No request like that."
+		view.Empty, view.Pager = "No request like that.", view.Pager.found()
 	case filter.Before != "":
 		view.Empty = "There are no older ones."
 	default:
@@ -115,15 +116,21 @@ func stateName(state broker.RequestState) string {
 func requestRow(r broker.Request, configuration *broker.Configuration, now time.Time) RequestRow {
 	row := RequestRow{
 		Path: RequestPath(r.ID), Agent: r.Agent, Task: r.Task, Owner: r.Owner, Environments: environmentsOf(r.Environments, configuration),
-		Once: r.Operation != nil, State: string(r.State), StateText: settledText(r), Asked: onClock(r.Created), Repeats: r.Repeats,
+		Once: r.Operation != nil, State: string(r.State), StateText: settledText(r), Asked: onClock(r.Created),
+	}
+	if r.Repeats > 0 {
+		row.Repeats = strings.ToLower(asked(r))
 	}
 	var scopes []broker.Scope
 	for _, item := range r.Effective() {
 		scopes = append(scopes, item.Description.Means()...)
 	}
 	row.Granted, row.More = granted(scopes, r.Called)
-	if (r.State == broker.RequestPending || r.State == broker.RequestApproved) && now.Before(r.Deadline) {
+	switch waits := r.State == broker.RequestPending || r.State == broker.RequestApproved; {
+	case waits && now.Before(r.Deadline):
 		row.Left = countdown(r.Deadline, now)
+	case waits: // the broker is about to say so
+		row.State, row.StateText = string(broker.RequestExpired), "Its time is over"
 	}
 	return row
 }

@@ -10,11 +10,17 @@ import (
 
 // stateText is the state in a few words.
 func stateText(r broker.Request, c Context) string {
-	if r.State == broker.RequestPending {
-		if missing := missingOf(r, c); len(c.Approvals) > 0 && missing > 0 {
-			return "Half done: waits for " + moreHumans(missing)
-		}
-		return "Waits for a human"
+	if r.State != broker.RequestPending {
+		return settledText(r)
+	}
+	missing := missingOf(r, c)
+	switch {
+	case Unshown(r) != "", stale(r, c):
+		return "Cannot be approved"
+	case len(c.Approvals) > 0 && missing > 0:
+		return fmt.Sprintf("%d signed, waits for %s", len(c.Approvals), moreHumans(missing))
+	case missing > 1:
+		return "Waits for " + count(missing, "human")
 	}
 	return settledText(r)
 }
@@ -45,11 +51,37 @@ func settledText(r broker.Request) string {
 	case broker.RequestDenied:
 		return "Denied"
 	case broker.RequestExpired:
-		return "Expired"
+		return expiredText(r)
 	case broker.RequestCancelled:
-		return "Withdrawn by the agent"
+		if byAgent(r) {
+			return "Withdrawn by the agent"
+		}
+		return "Ended by " + actor(r.ClosedBy)
 	}
 	return "Unknown state"
+}
+
+func expiredText(r broker.Request) string {
+	switch {
+	case r.Verdict != "":
+		return "Ended by the broker"
+	case r.HadPassed():
+		return "Approved, but " + notTaken(r)
+	}
+	return "Expired"
+}
+
+// byAgent tells whether the agent itself withdrew a request; one of an older broker does not say who did.
+func byAgent(r broker.Request) bool {
+	return r.ClosedBy == "" || strings.HasPrefix(r.ClosedBy, string(broker.CallerAgent)+":")
+}
+
+// notTaken says what an agent did not do with what it was allowed.
+func notTaken(r broker.Request) string {
+	if r.Operation != nil {
+		return "not used in time"
+	}
+	return "not collected in time"
 }
 
 func labels(r broker.Request) []string {
@@ -86,10 +118,31 @@ func outcomeOf(r broker.Request, c Context) []string {
 		}
 		return lines
 	case broker.RequestExpired:
-		return []string{"Nobody decided in time. The agent may ask again."}
-	case broker.RequestPending, broker.RequestCancelled:
+		return expired(r, c)
+	case broker.RequestCancelled:
+		return []string{Decided(r, "", c.Approvals, c.Now) + "."}
+	case broker.RequestPending:
 	}
 	return nil
+}
+
+// expired says what ran out: the humans' time, or the agent's.
+func expired(r broker.Request, c Context) []string {
+	const again = "The agent may ask again."
+	switch {
+	case r.Verdict != "":
+		return []string{Decided(r, "", c.Approvals, c.Now) + ".", said(r.Verdict)}
+	case r.HadPassed():
+		return []string{Decided(r, "", c.Approvals, c.Now) + ".", again}
+	case len(c.Approvals) > 0:
+		return []string{"Not all decided before " + clock(r.Deadline) + ". " + again}
+	}
+	return []string{"Nobody decided before " + clock(r.Deadline) + ". " + again}
+}
+
+// endable tells whether the request's keys may still work, so that somebody may want to end them.
+func endable(r broker.Request, now time.Time) bool {
+	return r.State == broker.RequestCollected && r.Operation == nil && now.Before(r.Expires)
 }
 
 func stoppedText(f broker.Freeze) string {
@@ -100,12 +153,12 @@ func stoppedText(f broker.Freeze) string {
 	return f.Name + " is frozen " + until + ": it gets nothing, and what it had is ended."
 }
 
-// Decided says who decided a request and when: "bob denied this 20 seconds ago". by is who denied it,
-// empty when that is not known.
+// Decided says who decided a request, or ended it, and when: "bob denied this 20 seconds ago (21 Nov 2026 02:39 UTC)".
+// by is who denied it, empty when that is not known.
 func Decided(r broker.Request, by string, approvals []broker.Approval, now time.Time) string {
 	when := ""
 	if !r.Decided.IsZero() {
-		when = " " + ago(r.Decided, now)
+		when = " " + moment(r.Decided, now) // of the yes, where there was one
 	}
 	switch r.State {
 	case broker.RequestDenied:
@@ -114,17 +167,44 @@ func Decided(r broker.Request, by string, approvals []broker.Approval, now time.
 		}
 		return by + " denied this" + when
 	case broker.RequestApproved, broker.RequestCollected:
-		if len(approvals) == 0 {
-			return "Policy alone allowed this" + when
+		return approvedBy(approvals) + when
+	case broker.RequestExpired, broker.RequestCancelled:
+		if r.HadPassed() {
+			return approvedBy(approvals) + when + "; " + ended(r, "it")
 		}
-		return joined(reviewers(approvals)) + " approved this" + when
-	case broker.RequestExpired:
-		return "This expired" + when
-	case broker.RequestCancelled:
-		return "The agent withdrew this" + when
+		return ended(r, "this") + when
 	case broker.RequestPending:
 	}
 	return "This waits for a human"
+}
+
+func approvedBy(approvals []broker.Approval) string {
+	if len(approvals) == 0 {
+		return "Policy alone allowed this"
+	}
+	return joined(reviewers(approvals)) + " approved this"
+}
+
+// ended says how a request ended without a yes, or after one before the agent took it. it is how the sentence calls
+// the request.
+func ended(r broker.Request, it string) string {
+	var text string
+	switch {
+	case r.State == broker.RequestCancelled && byAgent(r):
+		text = "the agent withdrew " + it
+	case r.State == broker.RequestCancelled:
+		text = actor(r.ClosedBy) + " ended " + it
+	case r.Verdict != "": // the broker's own words, for nobody's time was over
+		text = "the broker ended " + it
+	case r.HadPassed():
+		text = it + " was " + notTaken(r)
+	default:
+		text = it + " expired"
+	}
+	if it != "this" || strings.HasPrefix(r.ClosedBy, string(broker.CallerHuman)+":") { // goes on, or begins with a name
+		return text
+	}
+	return strings.ToUpper(text[:1]) + text[1:]
 }
 
 func reviewers(approvals []broker.Approval) []string {
@@ -175,18 +255,28 @@ func removed(r broker.Request) []Scope {
 	return out
 }
 
-// oneHuman says where the agent's own owner may approve alone.
-func oneHuman(r broker.Request, configuration *broker.Configuration) string {
+// oneHuman says, to the human who reads it, where the signature of the agent's own owner counts, and whether it is
+// enough.
+func oneHuman(r broker.Request, human string, configuration *broker.Configuration) string {
 	var where []string
+	alone := true
 	for _, need := range r.Needs {
 		if ownerCounts(need.Environment, r.Owner, configuration) {
 			where = append(where, need.Environment)
+			alone = alone && need.Humans == 1
 		}
 	}
-	if len(where) == 0 {
-		return ""
+	who, says := r.Owner+", who owns this agent, may approve it", "Nobody else needs to look."
+	if human == r.Owner {
+		who = "you may approve it, though you own this agent"
 	}
-	return fmt.Sprintf("In %s, %s, who owns this agent, may approve it alone. Nobody else needs to look.", joined(where), r.Owner)
+	switch {
+	case len(where) == 0:
+		return ""
+	case !alone || len(where) < len(r.Needs):
+		says = "Others must sign too."
+	}
+	return fmt.Sprintf("In %s, %s. %s", joined(where), who, says)
 }
 
 // ownerCounts repeats broker's rule, to label what follows from it; what counts, the broker decides.
@@ -195,11 +285,16 @@ func ownerCounts(environment, owner string, configuration *broker.Configuration)
 	return e.OwnerMayReview && !e.Protected && configuration.MayReview(owner, environment)
 }
 
+// counts tells whether this human's signature counts for the environment; it too repeats the broker's rule.
+func counts(human, environment string, r broker.Request, configuration *broker.Configuration) bool {
+	return configuration.MayReview(human, environment) && (human != r.Owner || ownerCounts(environment, r.Owner, configuration))
+}
+
 // needOf counts the signatures that may count for the environment.
 func needOf(need broker.Need, r broker.Request, c Context) Need {
 	have := 0
 	for _, approval := range c.Approvals {
-		if c.Configuration.MayReview(approval.Reviewer, need.Environment) && (approval.Reviewer != r.Owner || ownerCounts(need.Environment, r.Owner, c.Configuration)) {
+		if counts(approval.Reviewer, need.Environment, r, c.Configuration) {
 			have++
 		}
 	}

@@ -2,6 +2,7 @@ package ui
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/hourkey/hourkey/broker"
@@ -13,9 +14,10 @@ type Subject struct {
 	Sentence         []Word
 	Facts            []NamedFact
 	Care             string // what to look at before signing
-	Alarm            bool   // Care is a warning: something is not as it was
+	Alarm            bool   // Care is a warning, and comes first: something is not as it was, or is to be found out
+	Phrase           string // words to compare, of a passkey that somebody made
 	Signs            bool   // it waits for this human
-	NotYours         string
+	NotYours         string // why it does not; empty where there is nothing to sign
 	Sign             Sign
 	Agent            *AgentMore // of an agent's page
 }
@@ -40,7 +42,7 @@ func AgentOf(a broker.Agent, signs bool) Subject {
 	view := Subject{
 		State: string(a.State), StateText: agentState(a.State),
 		Sentence: []Word{strong(a.Name), plain(" wants to work on behalf of "), strong(a.Owner), plain(".")},
-		Facts:    []NamedFact{{"Owner", a.Owner, false}, {"Added", clock(a.Created), false}},
+		Facts:    []NamedFact{{"Added", clock(a.Created), false}},
 		Signs:    signs, NotYours: "Nothing here waits for you.",
 		Sign: Sign{Act: broker.ActActivateAgent, Subject: a.Name, Digest: a.Digest(), Button: "Activate this agent…"},
 	}
@@ -52,13 +54,13 @@ func AgentOf(a broker.Agent, signs bool) Subject {
 	case a.State == broker.AgentActive:
 		view.Sentence[1] = plain(" works on behalf of ")
 		view.Facts = append(view.Facts, NamedFact{"Active since", clock(a.Activated), false})
-		view.Care = ""
+		view.Care, view.NotYours = "", ""
 	case a.State == broker.AgentRemoved:
-		view.Sentence[1], view.Care = plain(" worked on behalf of "), ""
+		view.Sentence[1], view.Care, view.NotYours = plain(" worked on behalf of "), "", ""
 	case a.State == broker.AgentInvited:
 		view.Sentence[1] = plain(" may enrol a key, to work on behalf of ")
 	case a.State == broker.AgentInert && !signs:
-		view.NotYours = "Its owner, " + a.Owner + ", activates it."
+		view.Care, view.NotYours = "", "Its owner, "+a.Owner+", activates it."
 	}
 	return view
 }
@@ -86,7 +88,7 @@ func TargetOf(p broker.Pin, protected, signs bool) Subject {
 	view := Subject{
 		State: "unconfirmed", StateText: "Not confirmed",
 		Sentence: []Word{strong(p.Target), plain(" in "), strong(environment), plain(" says that it is "), strong(p.Seen.Shown), plain(".")},
-		Facts:    []NamedFact{{"Identity now", p.Seen.ID, true}, {"Learned", clock(p.Learned), false}},
+		Facts:    []NamedFact{{"It says now", p.Seen.Shown + " (" + p.Seen.ID + ")", true}, {"Read from the target", clock(p.Learned), false}},
 		Care:     "Sign only if this really is " + p.Environment + ". Until then nothing is issued there; from then on, nothing is issued if it ever says that it is something else.",
 		Signs:    signs, NotYours: "An operator confirms it.",
 		Sign: Sign{Act: broker.ActConfirmTarget, Subject: p.Environment + "/" + p.Target, Digest: p.Digest(), Button: fmt.Sprintf("Confirm: this is %s…", p.Environment)},
@@ -96,8 +98,8 @@ func TargetOf(p broker.Pin, protected, signs bool) Subject {
 		view.State, view.StateText, view.Care, view.NotYours = "confirmed", "Confirmed", "", "Nothing is left to sign here."
 		view.Facts = append(view.Facts, NamedFact{"Confirmed", clock(p.Confirmed) + " by " + p.ConfirmedBy, false})
 	case !p.Confirmed.IsZero():
-		view.StateText = "Changed since it was confirmed"
-		view.Facts = append(view.Facts, NamedFact{"Identity that was confirmed", p.Identity.ID + " (" + p.Identity.Shown + ")", true})
+		view.State, view.StateText = "changed", "Changed since it was confirmed"
+		view.Facts = slices.Insert(view.Facts, 1, NamedFact{"It was confirmed as", p.Identity.Shown + " (" + p.Identity.ID + ")", true})
 		view.Alarm, view.Care = true, "This is not what was confirmed before. Find out why before you sign."
 	}
 	return view
@@ -109,9 +111,9 @@ func InviteOf(i broker.Invite, signs bool) Subject {
 		State: string(i.State), StateText: inviteState(i.State), Sentence: []Word{strong(actor(i.By)), plain(" invites "), strong(i.Human), plain(" to make a passkey.")},
 		Facts: []NamedFact{
 			{"Groups", listed(i.Groups), false}, {"Signatures", fmt.Sprintf("%d of %d: %s", len(i.Signed), i.Needs, listed(i.Signed)), false},
-			{"Invited", clock(i.Created), false}, {"The code ends", clock(i.Expires), false},
+			{"Invited", clock(i.Created), false}, {"The code works until", clock(i.Expires), false},
 		},
-		Care:  "Once admitted, this person can approve what the groups above may approve.",
+		Care:  "Sign only if you know that " + i.Human + " is to join: once admitted, " + i.Human + " can approve what these groups may approve.",
 		Signs: signs, NotYours: "Nothing here waits for you.",
 		Sign: Sign{Act: broker.ActAdmitHuman, Subject: i.Human, Digest: i.Digest(), Button: "Admit…"},
 	}
@@ -119,15 +121,24 @@ func InviteOf(i broker.Invite, signs bool) Subject {
 	case i.Passkey != nil:
 		view.Sentence = []Word{strong(i.Human), plain(", who signed on as "), strong(i.Account), plain(", made a passkey here.")}
 		view.Facts[2].Name, view.Facts[3].Name = "Made", "It waits until"
-		view.Facts = append([]NamedFact{{"Words to compare", i.Phrase(), true}, {"Passkey", i.Passkey.ID, true}}, view.Facts...)
-		view.Care = "Call " + i.Human + " and let them read you the words: if they differ, or " + i.Human + " made no passkey, do not sign. Once admitted, it can approve what the groups above may approve."
+		view.Facts = append([]NamedFact{{"Passkey", i.Passkey.ID, true}}, view.Facts...)
+		view.Alarm, view.Phrase = true, i.Phrase()
+		view.Care = "Call " + i.Human + " and have them read the words to you. If the words differ, or " + i.Human + " made no passkey, do not sign. " +
+			"Once admitted, " + i.Human + " can approve what the groups below may approve."
 	case i.Replaces:
-		view.Sentence[1], view.Sentence[3] = plain(" says that "), plain(" lost the passkeys. A new one replaces them.")
+		view.Sentence[1], view.Sentence[3] = plain(" says that "), plain(" lost all passkeys. A new one replaces them.")
+		view.Sign.Button = "Replace " + i.Human + "'s passkeys…"
 		view.Alarm = true
 		view.Care = "Sign only if you know from " + i.Human + " in person that this is so: whoever has the code can approve in their name."
 	}
-	if i.State != broker.InviteInert {
+	if !signs || i.State != broker.InviteInert {
 		view.Alarm, view.Care = false, ""
+	}
+	if i.State != broker.InviteInert {
+		view.Phrase, view.NotYours = "", ""
+	}
+	if i.State == broker.InviteUsable {
+		view.NotYours = i.Human + " now types name and code in at /invite."
 	}
 	return view
 }
@@ -162,9 +173,11 @@ func FreezeOf(f broker.Freeze, signs bool) Subject {
 		Signs:    signs, NotYours: "An operator lifts it.",
 		Sign: Sign{Act: broker.ActLiftFreeze, Subject: f.ID(), Digest: f.Digest(), Button: "Lift the freeze…"},
 	}
+	until := "an operator lifts it"
 	if !f.Until.IsZero() {
-		view.Facts = append(view.Facts, NamedFact{"Until", clock(f.Until), false})
+		until = clock(f.Until)
 	}
+	view.Facts = append(view.Facts, NamedFact{"Until", until, false})
 	return view
 }
 
@@ -176,8 +189,12 @@ func actor(by string) string {
 		return name
 	case named && kind == string(broker.CallerAgent):
 		return "agent " + name
-	case by == string(broker.CallerSocket):
+	case by == string(broker.CallerSocket), by == "shell":
 		return "somebody in the broker's own shell"
+	case by == "restore":
+		return "restoring a backup"
+	case by == "broker":
+		return "the broker"
 	}
 	return by
 }
