@@ -181,3 +181,51 @@ func TestReloadedRequestIsNotApprovedAndCanBeDenied(t *testing.T) {
 	w.WantCode(w.MayReject(t.Context(), "bob", request.ID), broker.CodeConflict)
 	w.WantCode(w.MayReject(t.Context(), "alice", request.ID), broker.CodeForbidden)
 }
+
+// before is a store that lets something happen just before its next change.
+type before struct {
+	broker.Store
+	do func()
+}
+
+func (s *before) Update(ctx context.Context, change func(broker.Tx) error) error {
+	if do := s.do; do != nil {
+		s.do = nil
+		do()
+	}
+	return s.Store.Update(ctx, change)
+}
+
+// The attack: two reloads within one sweep, which then takes what was asked under the newest files for outdated.
+func TestReloadWhileTheSweepLooksEndsNothingOfTheNewFiles(t *testing.T) {
+	var store before
+	w := brokertest.NewWorld(t, func(c *broker.Config) { store.Store = c.Store; c.Store = &store })
+	w.Sweep(t.Context())
+	reload(w, "config-2")
+	var fresh broker.Request
+	store.do = func() { // the sweep has read which files are in force
+		reload(w, "config-3")
+		fresh = w.MustAsk("staging", "db:public.orders:delete")
+	}
+	w.Sweep(t.Context())
+	w.Sweep(t.Context())
+	if got := kept(w, fresh.ID); got.State != broker.RequestPending {
+		t.Errorf("asked under the files in force, and %s: %q", got.State, got.Verdict)
+	}
+}
+
+// A collect that a reload overtook gives back what can never be collected again.
+func TestReloadDuringACollectEndsWhatIsGivenBack(t *testing.T) {
+	w := brokertest.NewWorld(t)
+	request := w.MustAsk("staging", "db:public.orders:read")
+	w.Staging.OnIssue = func(broker.Order) error {
+		w.Staging.OnIssue = nil
+		reload(w, "config-2")
+		w.Sweep(t.Context())
+		return nil
+	}
+	if _, err := w.Collect(t.Context(), w.Agent, request.ID); err == nil {
+		t.Error("issued under files that are not in force")
+	}
+	wantOutdated(w, request.ID, true)
+}

@@ -442,7 +442,10 @@ func (b *Broker) giveBack(ctx context.Context, id string) {
 			return err
 		}
 		request.State, request.Collected, request.Expires = RequestApproved, 0, time.Time{}
-		return tx.Save(&request)
+		if err := tx.Save(&request); err != nil || request.Config == b.files.Load().Hash {
+			return err
+		}
+		return b.close(tx, request, RequestExpired, EventRequestExpired, "broker", outdated)
 	})
 	if err != nil {
 		b.log.WarnContext(ctx, "a collect that failed counts as one", "request", id, "error", err)

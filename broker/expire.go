@@ -38,7 +38,7 @@ func (b *Broker) closeOutdated(ctx context.Context) error {
 		return err
 	}
 	late, err := b.undone(ctx, func(request Request) (bool, error) { return request.Config != files.Hash, nil })
-	if err != nil {
+	if err != nil || b.files.Load() != files { // another reload: what was asked under its files is not late
 		return err
 	}
 	if len(late) == 0 {

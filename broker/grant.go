@@ -198,7 +198,7 @@ func (b *Broker) verifyAssertion(passkey Passkey, ceremony Ceremony, assertion A
 	case passkey.ID != assertion.CredentialID:
 		return 0, Errorf(CodeForbidden, "the assertion is of another passkey").WithNext("look at it again, and sign anew")
 	case passkey.Human != ceremony.Statement.Reviewer:
-		return 0, Errorf(CodeForbidden, "the passkey belongs to another human than the statement names").WithNext("sign with one that *You* lists")
+		return 0, Errorf(CodeForbidden, "the passkey belongs to another human than the statement names").WithNext("sign with one that “You” lists")
 	case at.Before(passkey.UsableFrom):
 		return 0, Errorf(CodeForbidden, "this passkey is too new: it may sign from %s on", passkey.UsableFrom.Format(time.RFC3339)).
 			WithNext("sign with an older passkey, or wait until then")

@@ -51,7 +51,7 @@ func (b *Broker) History(ctx context.Context, caller Caller, request Request) (H
 		if err != nil || !b.visible(caller, request) {
 			return err
 		}
-		return h.countRefused(r, request)
+		return b.countRefused(r, caller, request, &h)
 	})
 	slices.SortStableFunc(h.Last, func(a, b Request) int {
 		if (a.State == RequestDenied) != (b.State == RequestDenied) {
@@ -81,8 +81,11 @@ func (b *Broker) earlier(r Reader, index string, caller Caller, than Request, ea
 	})
 }
 
-func (h *History) countRefused(r Reader, request Request) (err error) {
-	if h.Agent.Refused, err = refused(r, "agent/"+request.Agent, request.Created); err != nil {
+// countRefused leaves out the task for whom only the agent is theirs: it tells of others' agents.
+func (b *Broker) countRefused(r Reader, caller Caller, request Request, h *History) (err error) {
+	h.Agent.Refused, err = refused(r, "agent/"+request.Agent, request.Created)
+	request.Owner = ""
+	if err != nil || !b.visible(caller, request) {
 		return err
 	}
 	h.Task.Refused, err = refused(r, "task/"+request.Task, request.Created)

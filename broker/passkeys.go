@@ -92,7 +92,7 @@ func (b *Broker) RenamePasskey(ctx context.Context, human, id, name string) erro
 }
 
 func noPasskey() *Error {
-	return Errorf(CodeNotFound, "you have no such passkey").WithNext("look at *You* for those that you have")
+	return Errorf(CodeNotFound, "you have no such passkey").WithNext("look at “You” for those that you have")
 }
 
 // unknownPasskey refuses a credential id that is anybody's already, or waits to be.

@@ -58,6 +58,11 @@ func TestProbesThatPolicyRefusedAreInTheHistory(t *testing.T) {
 	if h := historyFor(w, "nobody", request); h.Agent.Refused != 0 || h.Task.Refused != 0 {
 		t.Errorf("told to a stranger: %+v", h)
 	}
+	owned := request
+	owned.Owner = "dora" // who has no role
+	if h := historyFor(w, "dora", owned); h.Agent.Refused != 7 || h.Task.Refused != 0 {
+		t.Errorf("the owner is told of others' agents too: %+v", h)
+	}
 	if h := historyFor(w, "bob", first); h.Agent.Refused != 5 {
 		t.Errorf("before the first there were %d, want those of its own day", h.Agent.Refused)
 	}

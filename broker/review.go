@@ -141,7 +141,7 @@ func (b *Broker) checkSignature(tx Tx, human string, ceremony Ceremony, assertio
 	found, err := load(tx, passkey)
 	switch {
 	case err != nil || !found || passkey.Human != human:
-		return nil, Errorf(CodeForbidden, "this is not one of your passkeys").WithNext("sign with one that *You* lists").Because(err)
+		return nil, Errorf(CodeForbidden, "this is not one of your passkeys").WithNext("sign with one that “You” lists").Because(err)
 	case was.Act == ActRemovePasskey && passkey.ID == was.Subject:
 		return nil, Errorf(CodeForbidden, "another passkey must sign this: the one that goes cannot").WithNext("sign with another one of yours")
 	}

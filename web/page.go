@@ -126,8 +126,11 @@ func (p *pages) targetPage(v *visit) error {
 	if at < 0 {
 		return notYours("target")
 	}
-	signs := p.broker.MaySign(v.ctx(), v.human, broker.ActConfirmTarget, environment+"/"+target) == nil
-	view := ui.TargetOf(pins[at], config.Environments[environment].Protected, signs)
+	refused := p.broker.MaySign(v.ctx(), v.human, broker.ActConfirmTarget, environment+"/"+target)
+	view := ui.TargetOf(pins[at], config.Environments[environment].Protected, refused == nil)
+	if !pins[at].IsConfirmed() {
+		whyNot(v, &view, refused)
+	}
 	return p.show(v, http.StatusOK, ui.PageSubject, "Target "+target+" in "+environment, view)
 }
 
@@ -145,9 +148,12 @@ func (p *pages) humanPage(v *visit) error {
 	if err != nil {
 		return err
 	}
-	signs := p.broker.MaySign(v.ctx(), v.human, broker.ActAdmitHuman, name) == nil
-	view := ui.InviteOf(invite, signs)
-	if invite.State != broker.InviteUsed && p.now().After(invite.Expires) {
+	refused := p.broker.MaySign(v.ctx(), v.human, broker.ActAdmitHuman, name)
+	view := ui.InviteOf(invite, refused == nil)
+	switch over := p.now().After(invite.Expires); {
+	case !over && invite.State == broker.InviteInert:
+		whyNot(v, &view, refused)
+	case over && invite.State != broker.InviteUsed:
 		view.State, view.StateText, view.NotYours = "expired", "Its time is over", "An operator can invite "+name+" again."
 		view.Care, view.Alarm, view.Phrase = "", false, ""
 	}
@@ -169,8 +175,17 @@ func (p *pages) freezePage(v *visit) error {
 	if opens, err := p.opensFreeze(v.ctx(), v.human, freezes[at]); err != nil || !opens {
 		return errors.Join(err, notYours("freeze"))
 	}
-	signs := p.broker.MaySign(v.ctx(), v.human, broker.ActLiftFreeze, id) == nil
-	return p.show(v, http.StatusOK, ui.PageSubject, "Freeze "+id, ui.FreezeOf(freezes[at], signs))
+	refused := p.broker.MaySign(v.ctx(), v.human, broker.ActLiftFreeze, id)
+	view := ui.FreezeOf(freezes[at], refused == nil)
+	whyNot(v, &view, refused)
+	return p.show(v, http.StatusOK, ui.PageSubject, "Freeze "+id, view)
+}
+
+// whyNot tells an operator why what operators sign cannot be signed by this one, or now.
+func whyNot(v *visit, view *ui.Subject, refused error) {
+	if refused != nil && v.kinds&operator != 0 {
+		view.NotYours = said(refused)
+	}
 }
 
 // opensFreeze tells whether this human may look at a freeze: what others' agents do is not everybody's to know.

@@ -57,7 +57,7 @@ func (p *pages) announced(ctx context.Context, human string, notices []ui.Notice
 	if err != nil {
 		return notices, err
 	}
-	if notice, stands := ui.FreezeNotice(freezes, opens); stands {
+	if notice, stands := ui.FreezeNotice(freezes, opens, kinds(p.broker.Configuration(), human)&operator != 0); stands {
 		notices = append(notices, notice)
 	}
 	return notices, nil

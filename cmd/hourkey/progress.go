@@ -12,7 +12,7 @@ import (
 // The line of a wait that is rewritten, on terminals alone.
 const (
 	eraseLine = "\r\x1b[K"
-	lineRoom  = 60 // columns that it needs: what wraps cannot be rewritten
+	lineRoom  = 76 // columns that it needs: what wraps cannot be rewritten
 )
 
 // statusLine is the last line of a terminal while something is waited for. It is rewritten, never repeated.
@@ -58,7 +58,7 @@ func halfSigned(request api.Request) string {
 	switch {
 	case request.Signed == 0:
 		return ""
-	case len(request.Needs) == 1:
+	case len(request.Needs) == 1 && request.Signed < request.Needs[0].Humans: // else some count no more
 		return fmt.Sprintf(" (%d of %d have signed)", request.Signed, request.Needs[0].Humans)
 	default: // who counts where is the broker's to say
 		return fmt.Sprintf(" (%d signed)", request.Signed)

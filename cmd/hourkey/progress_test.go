@@ -71,3 +71,26 @@ func TestWaitOnANarrowOrDumbTerminalHasNoStatusLine(t *testing.T) {
 		}
 	}
 }
+
+// The attack: a signature that counts no more makes the line say that all is signed.
+func TestHalfSignedNeverSaysThatAllHave(t *testing.T) {
+	needs := func(humans ...int) (all []api.Need) {
+		for _, n := range humans {
+			all = append(all, api.Need{Environment: "e", Humans: n})
+		}
+		return all
+	}
+	for want, request := range map[string]api.Request{
+		"":                      {Needs: needs(2)},
+		" (1 of 2 have signed)": {Needs: needs(2), Signed: 1},
+		" (2 signed)":           {Needs: needs(2), Signed: 2},
+		" (1 signed)":           {Needs: needs(2, 1), Signed: 1},
+	} {
+		if got := halfSigned(request); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+		if line := "hourkey: waiting for a human" + halfSigned(request) + ", the time is nearly over"; len(line) >= lineRoom {
+			t.Errorf("%d columns wrap where %d are enough: %s", len(line), lineRoom, line)
+		}
+	}
+}

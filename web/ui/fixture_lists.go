@@ -183,10 +183,10 @@ func agentsFixtures(now time.Time) []Fixture {
 		return view
 	}
 	history := page("agent-history", "/agents/claude-code", PageSubject, more(active, fixtureAgentHistory(now, freezes), true))
-	notice, _ := FreezeNotice(freezes, true)
+	notice, _ := FreezeNotice(freezes, true, true)
 	history.Frame.Notices = []Notice{notice}
 	own := frameOf("carol", Doors{}, "Agents", "/agents/claude-code", more(active, AgentHistory{Freezes: freezes}, false))
-	notice, _ = FreezeNotice(freezes[1:], true)
+	notice, _ = FreezeNotice(freezes[1:], true, true)
 	own.Notices = []Notice{notice}
 	return []Fixture{
 		page("agents-empty", "/agents", PageAgents, may(Agents{})),

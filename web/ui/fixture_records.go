@@ -155,8 +155,8 @@ func noticeFixtures(now time.Time) []Fixture {
 	fresh, _ := PasskeyNotice([]FreshPasskey{
 		{Human: "alice", At: now.Add(-3 * time.Hour), From: now.Add(21 * time.Hour)}, {Human: "bob", At: now.Add(-80 * time.Hour)}, {Human: "erin", Offered: true, At: now.Add(-4 * time.Minute)},
 	}, now)
-	frozen, _ := FreezeNotice([]broker.Freeze{{Of: broker.FreezeAll}, fixtureFreeze(now), {Of: broker.FreezeTask, Name: "clean-volumes", Until: now.Add(time.Hour)}}, true)
-	one, _ := FreezeNotice([]broker.Freeze{fixtureFreeze(now)}, true)
+	frozen, _ := FreezeNotice([]broker.Freeze{{Of: broker.FreezeAll}, fixtureFreeze(now), {Of: broker.FreezeTask, Name: "clean-volumes", Until: now.Add(time.Hour)}}, true, true)
+	one, _ := FreezeNotice([]broker.Freeze{fixtureFreeze(now)}, true, true)
 	all := listFrame("Tasks", "/tasks", Tasks{All: true, NoAgents: true})
 	all.Notices = []Notice{MistakesNotice(), StoreNotice(), reset, fresh, frozen}
 	single := listFrame("Tasks", "/tasks", Tasks{All: true, NoAgents: true})

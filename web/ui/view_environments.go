@@ -4,9 +4,6 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/hourkey/hourkey/broker"
 )
@@ -154,7 +151,7 @@ func promises(can broker.Capabilities) []string {
 		list = append(list, "A key cannot be ended before its time.")
 	}
 	if can.Ends != "" {
-		list = append(list, "How a key ends. "+sentence(can.Ends))
+		list = append(list, "How a key ends. "+said(can.Ends))
 	}
 	if can.TTLFloor > 0 {
 		list = append(list, "No key for less than "+span(can.TTLFloor)+".")
@@ -163,16 +160,6 @@ func promises(can broker.Capabilities) []string {
 		list = append(list, "No key for more than "+span(can.TTLMax)+".")
 	}
 	return list
-}
-
-// sentence makes one of words that stand in the middle of others elsewhere.
-func sentence(text string) string {
-	first, size := utf8.DecodeRuneInString(text)
-	text = string(unicode.ToUpper(first)) + text[size:]
-	if strings.HasSuffix(text, ".") {
-		return text
-	}
-	return text + "."
 }
 
 // Tasks is the view of PageTasks.

@@ -61,6 +61,9 @@ func itemOf(r broker.Request, item broker.Item, c Context) Item {
 	if ttl == 0 {
 		view.TTL = span(d.TTL)
 	}
+	if !view.Once { // then it goes on in the middle of a sentence
+		view.Ends = said(view.Ends)
+	}
 	facts := append(slices.Clone(item.Facts), given(d)...)
 	view.Scopes, facts = scopeLists(d.Means(), r, facts, c.Now)
 	for _, fact := range facts {

@@ -168,7 +168,7 @@ func TestAnInboxOfFreezesAloneWaitsForNobody(t *testing.T) {
 
 func TestAnIssuersWordsBecomeASentence(t *testing.T) {
 	for words, want := range map[string]string{"at once: it asks": "At once: it asks.", "No login.": "No login.", "éteint": "Éteint."} {
-		if got := sentence(words); got != want {
+		if got := said(words); got != want {
 			t.Errorf("%q becomes %q", words, got)
 		}
 	}

@@ -60,8 +60,8 @@ func SignOnNotice(back string) Notice {
 	}
 }
 
-// FreezeNotice tells what is frozen. opens: this human may look at each of these.
-func FreezeNotice(freezes []broker.Freeze, opens bool) (Notice, bool) {
+// FreezeNotice tells what is frozen. opens: this human may look at each of these; operates: and has them in the inbox.
+func FreezeNotice(freezes []broker.Freeze, opens, operates bool) (Notice, bool) {
 	if len(freezes) == 0 {
 		return Notice{}, false
 	}
@@ -84,8 +84,8 @@ func FreezeNotice(freezes []broker.Freeze, opens bool) (Notice, bool) {
 	switch {
 	case opens && len(freezes) == 1:
 		notice.Path = FreezePath(freezes[0].ID())
-	case opens:
-		notice.Path = "/" // the inbox lists them
+	case operates:
+		notice.Path = "/" // the inbox lists them for operators
 	}
 	return notice, true
 }

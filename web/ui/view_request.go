@@ -124,6 +124,9 @@ func RequestOf(r broker.Request, c Context) Request {
 	if r.State == broker.RequestPending {
 		view.Phrase, view.Why = r.Phrase(), "Why a human is asked"
 	}
+	if len(r.Needs) == 0 {
+		view.Why = "Why it was allowed"
+	}
 	if r.State == broker.RequestDenied { // another end has the broker's words, in its outcome
 		view.Words = r.Verdict
 	}
