@@ -146,7 +146,7 @@ func rightsOf(human string, configuration *broker.Configuration) []string {
 		may = append(may, "You operate: agents, people, targets, leases and freezes.")
 	}
 	if configuration.HasRole(human, broker.RoleAuditor) {
-		may = append(may, "You audit: you may read everything.")
+		may = append(may, "You audit: you may read every request, lease and agent, and the whole log.")
 	}
 	if len(may) == 0 {
 		may = append(may, "You decide about the agents that you own, and nothing else.")
