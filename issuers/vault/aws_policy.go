@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"unicode"
 
 	"github.com/hourkey/hourkey/broker"
 	"github.com/hourkey/hourkey/issuers/aws/actions"
@@ -26,18 +27,24 @@ func allowedAWS(kind string, role map[string]any) ([]string, error) {
 	return allowedBy(document)
 }
 
-// plainAWS gives the actions that patterns give at worst, by the table of AWS's actions.
+// plainAWS gives the actions that patterns give at worst, by the table of AWS's actions. Where a table of DynamoDB has a time to live,
+// whoever writes an item can have it expire, and Vault does not see which tables have one.
 func plainAWS(allowed []string) broker.Actions {
 	var plain broker.Actions
 	for _, pattern := range allowed {
 		plain |= actions.Worst(pattern)
+		if writes("dynamodb", pattern) {
+			plain |= broker.Delete
+		}
 	}
 	return plain
 }
 
 // writesObjects tells whether a pattern allows to write at S3, where a write takes the place of what was there.
-func writesObjects(pattern string) bool {
-	return strings.HasPrefix(strings.ToLower(pattern), "s3:") && actions.Worst(pattern).Has(broker.Write)
+func writesObjects(pattern string) bool { return writes("s3", pattern) }
+
+func writes(service, pattern string) bool {
+	return strings.HasPrefix(strings.ToLower(pattern), service+":") && actions.Worst(pattern).Has(broker.Write)
 }
 
 const stopsObjects = "overwriting objects of S3"
@@ -104,6 +111,7 @@ func (l *oneOrMore[T]) UnmarshalJSON(text []byte) error {
 }
 
 // distinct refuses a document with a key that an object has twice, in whatever case: which of them counts, its readers do not agree.
+// Some readers take letters outside ASCII for others (ſ for s), so a key that has any is refused too.
 func distinct(document *json.Decoder) error {
 	token, err := document.Token()
 	open, isOpen := token.(json.Delim)
@@ -118,6 +126,9 @@ func distinct(document *json.Decoder) error {
 				return err
 			}
 			name := strings.ToLower(fmt.Sprint(key))
+			if strings.ContainsFunc(name, func(r rune) bool { return r > unicode.MaxASCII }) {
+				return fmt.Errorf("the key %q has letters outside ASCII", name)
+			}
 			if keys[name] {
 				return fmt.Errorf("the key %s stands twice in one object", name)
 			}

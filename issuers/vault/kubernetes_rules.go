@@ -28,12 +28,14 @@ const (
 		ingresses.networking.k8s.io poddisruptionbudgets.policy`
 	// data are those that are nothing but data.
 	data = `configmaps`
+	// trusted is the ConfigMap in which the cluster tells pods its authority: who changes it can pass for the API server.
+	trusted = "kube-root-ca.crt"
 	// scaled are those that hold one number, which may become zero.
 	scaled = `replicationcontrollers/scale deployments.apps/scale replicasets.apps/scale statefulsets.apps/scale`
 )
 
 // plainKubernetes gives the actions that rules of a Role give at worst. Keys that are not known are an error: Vault reads
-// "Verbs" as "verbs". So is a second document, which Vault does not read.
+// "Verbs" as "verbs". So is a second document, which Vault does not read, and so are merged keys, whose order counts for Vault alone.
 func plainKubernetes(rules string) (broker.Actions, error) {
 	var role struct {
 		Rules []struct {
@@ -43,6 +45,13 @@ func plainKubernetes(rules string) (broker.Actions, error) {
 			NonResourceURLs []string `yaml:"nonResourceURLs"`
 			Verbs           []string `yaml:"verbs"`
 		} `yaml:"rules"`
+	}
+	var document yaml.Node
+	if err := yaml.Unmarshal([]byte(rules), &document); err != nil {
+		return 0, err
+	}
+	if refers(&document) {
+		return 0, errors.New("the rules have an alias or a merged key (<<)")
 	}
 	decoder := yaml.NewDecoder(strings.NewReader(rules))
 	decoder.KnownFields(true)
@@ -56,21 +65,27 @@ func plainKubernetes(rules string) (broker.Actions, error) {
 	for _, rule := range role.Rules {
 		for _, verb := range rule.Verbs {
 			for _, resource := range rule.Resources {
-				plain |= plainVerb(verb, rule.APIGroups, resource)
+				plain |= plainVerb(verb, rule.APIGroups, resource, rule.ResourceNames)
 			}
 		}
 	}
 	return plain, nil
 }
 
-// plainVerb is what one verb does at worst at one resource of some groups; everything, where no group is named.
-func plainVerb(verb string, groups []string, resource string) broker.Actions {
+// refers tells whether a part of a document is written elsewhere in it, or merged.
+func refers(node *yaml.Node) bool {
+	return node.Kind == yaml.AliasNode || node.Value == "<<" || slices.ContainsFunc(node.Content, refers)
+}
+
+// plainVerb is what one verb does at worst at one resource of some groups; everything, where no group is named. Where names are given,
+// it reaches the objects of those names alone.
+func plainVerb(verb string, groups []string, resource string, names []string) broker.Actions {
 	if len(groups) == 0 {
 		return everything
 	}
 	var plain broker.Actions
 	for _, group := range groups {
-		plain |= plainKind(verb, kindOf(group, resource))
+		plain |= plainKind(verb, kindOf(group, resource), names)
 	}
 	return plain
 }
@@ -89,7 +104,7 @@ func kindOf(group, resource string) string {
 
 // plainKind is what one verb does at worst at one kind. Whoever changes an object can have it deleted, by an owner that is gone, and
 // empty it. All that is not said here is everything: stars, custom resources, what makes pods, leads traffic or guards something.
-func plainKind(verb, kind string) broker.Actions {
+func plainKind(verb, kind string, names []string) broker.Actions {
 	is := func(kinds, kind string) bool { return slices.Contains(strings.Fields(kinds), kind) }
 	switch verb {
 	case "get", "list", "watch":
@@ -104,6 +119,9 @@ func plainKind(verb, kind string) broker.Actions {
 			return broker.Write
 		}
 	case "update", "patch":
+		if kind == "configmaps" && (len(names) == 0 || slices.Contains(names, trusted)) {
+			return broker.Write | broker.Delete | broker.Admin
+		}
 		if is(data, kind) || is(scaled, kind) {
 			return broker.Write | broker.Delete
 		}

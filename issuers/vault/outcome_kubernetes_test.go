@@ -18,11 +18,12 @@ import (
 )
 
 // bypassesOfKubernetes tries the ways around a role that reads and edits ConfigMaps, with a live lease. The admission policy that holds
-// the kubernetes issuer's own leases is in force, and does not see Vault's accounts: that is why an edit is described as a delete.
+// the kubernetes issuer's own leases is in force, and does not see Vault's accounts: that is why an edit is described as a delete, and as admin.
 func bypassesOfKubernetes(t *testing.T, kube *kubetest.Server, issuer *vault.Issuer) {
 	t.Helper()
 	admissionPolicy(t, kube)
 	kube.Apply(t, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings, namespace: staging}\ndata: {a: one, b: two}\n")
+	kube.Apply(t, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kube-root-ca.crt, namespace: staging}\ndata: {ca.crt: the cluster's}\n")
 	d := describe(t, issuer, wish(t, "staging:read,write"))
 	credential, handle := lease(t, issuer, "hk-by-9", "staging:read,write")
 	all := refusals(kubernetesAttacks(kube))
@@ -39,6 +40,8 @@ func bypassesOfKubernetes(t *testing.T, kube *kubetest.Server, issuer *vault.Iss
 		}
 		return nil
 	}}
+	all["changing what pods trust (kube-root-ca.crt)"] = bypass{as: broker.Admin, try: kubernetesCall(kube,
+		"PATCH /api/v1/namespaces/staging/configmaps/kube-root-ca.crt", `{"data":{"ca.crt":"mine"}}`)}
 	var watch *bufio.Reader
 	all["a watch that is open at the end"] = bypass{wall: "open at the end", try: func(_ context.Context, c broker.Credential) (err error) {
 		watch, err = openWatch(t, kube, c)

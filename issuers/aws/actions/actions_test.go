@@ -17,16 +17,18 @@ func TestClassesThatMatter(t *testing.T) {
 		"read": `s3:GetObject s3:ListBucket s3:ListAllMyBuckets dynamodb:GetItem dynamodb:Query logs:FilterLogEvents ecr:BatchGetImage
 			rds:DescribeDBInstances sqs:GetQueueAttributes secretsmanager:ListSecrets ec2:DescribeInstances iam:ListAccessKeys`,
 		"write": `s3:PutObject dynamodb:PutItem dynamodb:UpdateItem sqs:SendMessage logs:PutLogEvents ecr:PutImage lambda:InvokeFunction
-			lambda:UpdateFunctionCode ec2:CreateSnapshot rds:CreateDBSnapshot sns:Publish kinesis:PutRecord ec2:RunInstances`,
+			ec2:CreateSnapshot rds:CreateDBSnapshot sns:Publish kinesis:PutRecord ec2:RunInstances`,
 		"delete": `s3:DeleteObject s3:DeleteObjectVersion s3:PutLifecycleConfiguration s3:PutBucketVersioning s3:AbortMultipartUpload
 			s3:PutObjectRetention dynamodb:BatchWriteItem dynamodb:UpdateTimeToLive dynamodb:PartiQLDelete sqs:ReceiveMessage sqs:PurgeQueue
 			rds:ModifyDBInstance rds:DeleteDBSnapshot rds:DeleteDBInstanceAutomatedBackup ec2:TerminateInstances ec2:DeleteVpc ec2:DeleteSnapshot
 			autoscaling:SetDesiredCapacity ecs:UpdateService logs:PutRetentionPolicy ecr:PutLifecyclePolicy backup:DeleteRecoveryPoint
 			kms:ScheduleKeyDeletion cloudformation:DeleteStack athena:StartQueryExecution lambda:CreateEventSourceMapping s3:CreateJob
-			route53:ChangeResourceRecordSets secretsmanager:DeleteSecret fis:StartExperiment`,
+			route53:ChangeResourceRecordSets secretsmanager:DeleteSecret fis:StartExperiment sagemaker:PutRecord
+			timestream:WriteRecords appsync:StartSchemaCreation lex:StartImport quicksight:StartAssetBundleImportJob translate:ImportTerminology`,
 		"admin": `s3:PutBucketPolicy s3:PutObjectAcl s3:PutObjectTagging s3:BypassGovernanceRetention s3:DeleteBucketPolicy iam:PassRole
 			iam:AttachRolePolicy iam:CreateUser secretsmanager:GetSecretValue ssm:GetParameter kms:Decrypt lambda:GetFunction
-			lambda:UpdateFunctionConfiguration ecs:DescribeTaskDefinition ecs:ExecuteCommand ssm:SendCommand ssm:StartSession rds-db:connect
+			lambda:UpdateFunctionConfiguration lambda:UpdateFunctionCode appsync:CreateResolver synthetics:UpdateCanary codedeploy:CreateDeployment
+			ecs:DescribeTaskDefinition ecs:ExecuteCommand ssm:SendCommand ssm:StartSession rds-db:connect
 			cloudtrail:StopLogging guardduty:DeleteDetector ec2:AuthorizeSecurityGroupIngress cloudformation:CreateStack
 			logs:Unmask sqs:AddPermission sqs:SetQueueAttributes
 			codebuild:StartBuild codebuild:StartBuildBatch codebuild:StartSandbox batch:SubmitJob batch:SubmitServiceJob ecs:RunTask ecs:StartTask
