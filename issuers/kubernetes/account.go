@@ -43,8 +43,18 @@ func (i *Issuer) needs(grants []grant) []need {
 			needs = append(needs, need{"list", taken.group, taken.resource, ""})
 		}
 		if g.runsAnything() {
-			needs = append(needs, need{"list", "", claimsKind, ""})
+			needs = append(needs, podNeeds()...)
 		}
+	}
+	return needs
+}
+
+// podNeeds are the permissions to look through whatever a pod that is not there yet can have.
+func podNeeds() []need {
+	needs := []need{{"list", "", claimsKind, ""}}
+	for _, name := range makers {
+		k := newKind(name)
+		needs = append(needs, need{"list", k.group, k.resource, ""})
 	}
 	return needs
 }
@@ -173,7 +183,8 @@ func commonRules() []policyRule {
 		{APIGroups: []string{"apps"}, Resources: []string{"deployments", "replicasets", "statefulsets"}, Verbs: all},
 		{APIGroups: []string{"apps"}, Resources: []string{"deployments/scale", "statefulsets/scale"}, Verbs: scale},
 		{APIGroups: []string{"batch"}, Resources: []string{"jobs", "cronjobs"}, Verbs: all},
-		{APIGroups: []string{""}, Resources: []string{"events", "services", "endpoints", "persistentvolumeclaims"}, Verbs: []string{"get", "list"}},
+		{APIGroups: []string{""}, Resources: []string{"events", "services", "endpoints", "persistentvolumeclaims", "replicationcontrollers"}, Verbs: []string{"get", "list"}},
+		{APIGroups: []string{"apps"}, Resources: []string{"daemonsets"}, Verbs: []string{"get", "list"}},
 		{APIGroups: []string{"networking.k8s.io"}, Resources: []string{"ingresses", "networkpolicies"}, Verbs: []string{"get", "list"}},
 	}
 }

@@ -52,41 +52,72 @@ func (i *Issuer) carriedBy(ctx context.Context, a *audit, grants []grant, found 
 		}
 		if g.runsAnything() && found.makes(g) {
 			a.addAccounts(accounts)
-			for name := range found[claimsKind].there {
-				c.claims = append(c.claims, claimsKind+"/"+name)
-			}
+			c.addAnything(found, accounts)
 		}
 	}
 	slices.Sort(c.claims)
 	c.claims = slices.Compact(c.claims)
-	for _, name := range slices.Sorted(maps.Keys(accounts)) {
-		p, err := i.powerOfAccount(ctx, a, name)
-		if err != nil {
-			return c, err
-		}
-		if p.gives != 0 {
-			c.powers = append(c.powers, p)
+	c.powers, err = i.powersOf(ctx, a, slices.Sorted(maps.Keys(accounts)))
+	return c, err
+}
+
+// makers are the kinds whose controllers make pods, of the template that each object has.
+var makers = []string{
+	"deployments.apps", "replicasets.apps", "statefulsets.apps", "daemonsets.apps", "replicationcontrollers", "cronjobs.batch", "jobs.batch",
+}
+
+// addAnything takes in every claim, and every template of which there can be a pod at any time.
+func (c *carried) addAnything(found shelves, accounts map[string]bool) {
+	for name := range found[claimsKind].there {
+		c.claims = append(c.claims, claimsKind+"/"+name)
+	}
+	for _, kind := range makers {
+		for name, w := range found[kind].there {
+			c.add(name, w, accounts)
 		}
 	}
-	return c, nil
 }
 
 // add takes in one workload, and the accounts that it names. What pods of the account default may do is judged for all that run pods.
 func (c *carried) add(name string, w workload, accounts map[string]bool) {
-	for _, spec := range []podSpec{w.Spec.podSpec, w.Spec.Template.Spec, w.Spec.Job.Spec.Template.Spec} {
-		if spec.Account != "" && spec.Account != "default" {
-			accounts[spec.Account] = true
-		}
-		for _, v := range spec.Volumes {
-			if v.Claim.Name != "" {
-				c.claims = append(c.claims, claimsKind+"/"+v.Claim.Name)
-			}
-			c.believed = c.believed || v.isBelieved()
-		}
-	}
+	made := name + "-"
+	made = made[:min(len(made), mostStem)] + "*"
+	c.addPod(name, w.Spec.podSpec, accounts)
+	c.addPod(made, w.Spec.Template.Spec, accounts)
+	c.addPod(made, w.Spec.Job.Spec.Template.Spec, accounts)
 	for _, claim := range w.Spec.Claims {
 		c.claims = append(c.claims, claimsKind+"/"+claim.Metadata.Name+"-"+name+"-*")
 	}
+}
+
+// mostStem is how much of a controller's name the server leaves in those of its pods (k8s.io/apiserver, names.MaxGeneratedNameLength).
+const mostStem = 58
+
+// addPod takes in a pod, or those of a template, whose names then end in "*".
+func (c *carried) addPod(name string, spec podSpec, accounts map[string]bool) {
+	if spec.Account != "" && spec.Account != "default" {
+		accounts[spec.Account] = true
+	}
+	for _, v := range spec.Volumes {
+		if claim := v.claim(name); claim != "" {
+			c.claims = append(c.claims, claimsKind+"/"+claim)
+		}
+		c.believed = c.believed || v.isBelieved()
+	}
+}
+
+// claim is the claim that a volume of a pod mounts, empty if none. That of a generic ephemeral volume is called after the pod and the volume
+// (Kubernetes documentation, Ephemeral Volumes).
+func (v volume) claim(pod string) string {
+	switch {
+	case v.Claim.Name != "":
+		return v.Claim.Name
+	case v.Ephemeral == nil:
+		return ""
+	case strings.HasSuffix(pod, "*"):
+		return pod
+	}
+	return pod + "-" + v.Name
 }
 
 const claimsKind = "persistentvolumeclaims"
@@ -110,23 +141,37 @@ func (v volume) isBelieved() bool {
 	return false
 }
 
-// powerOfAccount is what is bound to an account by its name. What reaches beyond the namespace is power over other environments.
-func (i *Issuer) powerOfAccount(ctx context.Context, a *audit, name string) (power, error) {
-	bindings, err := i.given(ctx, &a.gifts, a.bound[name])
-	p := power{account: name, gives: givenBy(bindings)}
-	for _, s := range bindings {
-		p.bindings = append(p.bindings, s.object())
-		if s.namespace != i.config.Settings.Namespace {
-			p.gives |= broker.Admin
-		}
+// powersOf is what is bound to accounts by their names, of those that anything is given to. All of their roles are asked for together.
+func (i *Issuer) powersOf(ctx context.Context, a *audit, accounts []string) ([]power, error) {
+	var bindings []stray
+	for _, name := range accounts {
+		bindings = append(bindings, a.bound[name]...)
 	}
-	slices.Sort(p.bindings)
-	return p, err
+	if err := i.learn(ctx, &a.gifts, bindings); err != nil {
+		return nil, err
+	}
+	var powers []power
+	for _, name := range accounts {
+		given, err := i.given(ctx, &a.gifts, a.bound[name])
+		if err != nil {
+			return nil, err
+		}
+		if len(given) == 0 {
+			continue
+		}
+		p := power{account: name, gives: givenBy(given)}
+		for _, s := range given {
+			p.bindings = append(p.bindings, s.object())
+		}
+		slices.Sort(p.bindings)
+		powers = append(powers, p)
+	}
+	return powers, nil
 }
 
 // carriedWalls say what nothing stops in those workloads, and what that gives.
 func (i *Issuer) carriedWalls(c carried) []broker.WallFact {
-	account := broker.WallFact{Stops: "what code does as the account that its workload has", Wall: broker.WallNone, How: "it has the rights of that account; no binding gives any to those of what may be written now"}
+	account := broker.WallFact{Stops: "what code does as the account that its workload has", Wall: broker.WallNone, How: "it has the rights of that account; no binding gives any to those of what may be written now; what a cloud gives it is not looked at"}
 	var gives broker.Actions
 	var told []string
 	for _, p := range c.powers {

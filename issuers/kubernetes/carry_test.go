@@ -37,30 +37,39 @@ subjects: [{kind: ServiceAccount, name: NAME, namespace: NS}]
 func (s *site) employ(t *testing.T, name, field string, value any) (scopes []string) {
 	t.Helper()
 	s.grantBroker(t, `- {apiGroups: ["", apps], resources: [replicationcontrollers, daemonsets, pods], verbs: [get, list, create, update, patch, delete, deletecollection]}`)
-	labels := map[string]any{"app": name}
-	template := podWith("", field, value)
-	template["metadata"] = map[string]any{"labels": labels}
-	replicated := map[string]any{"selector": map[string]any{"matchLabels": labels}, "template": template}
-	finite := podWith("", field, value)
-	finite["spec"].(map[string]any)["restartPolicy"] = "Never" //nolint:forcetypeassert // as podWith makes it
-	delete(finite, "metadata")
-	for at, spec := range map[string]any{
-		"apps/v1/deployments deployments.apps/NAME:read,write":     replicated,
-		"apps/v1/statefulsets statefulsets.apps/NAME:read,write":   replicated,
-		"apps/v1/replicasets replicasets.apps/NAME:read,write":     replicated,
-		"apps/v1/daemonsets daemonsets.apps/NAME:write,delete":     replicated,
-		"replicationcontrollers replicationcontrollers/NAME:write": map[string]any{"selector": labels, "template": template},
-		"batch/v1/cronjobs cronjobs.batch/NAME:write,delete":       map[string]any{"schedule": "0 0 * * *", "jobTemplate": map[string]any{"spec": map[string]any{"template": finite}}},
-		"pods pods/NAME:read,write":                                podWith("", field, value)["spec"],
+	for path, scope := range map[string]string{
+		"apps/v1/deployments": "deployments.apps/NAME:read,write", "apps/v1/statefulsets": "statefulsets.apps/NAME:read,write",
+		"apps/v1/replicasets": "replicasets.apps/NAME:read,write", "apps/v1/daemonsets": "daemonsets.apps/NAME:write,delete",
+		"replicationcontrollers": "replicationcontrollers/NAME:write", "batch/v1/cronjobs": "cronjobs.batch/NAME:write,delete", "pods": "pods/NAME:read,write",
 	} {
-		path, scope, _ := strings.Cut(at, " ")
-		object := map[string]any{"metadata": map[string]any{"name": name}, "spec": spec}
-		if err := s.Do(t.Context(), s.Token(), http.MethodPost, s.path(path), object, nil); err != nil {
-			t.Fatalf("making %s: %v", at, err)
-		}
+		s.make(t, path, name, field, value)
 		scopes = append(scopes, strings.ReplaceAll(scope, "NAME", name))
 	}
 	return scopes
+}
+
+// make makes one workload, by the path of its kind, with one field of its pods set.
+func (s *site) make(t *testing.T, path, name, field string, value any) {
+	t.Helper()
+	labels, template := map[string]any{"app": name[:min(len(name), 20)]}, podWith("", field, value)
+	template["metadata"] = map[string]any{"labels": labels}
+	spec := map[string]any{"selector": map[string]any{"matchLabels": labels}, "template": template}
+	finite := podWith("", field, value)
+	finite["spec"].(map[string]any)["restartPolicy"] = "Never" //nolint:forcetypeassert // as podWith makes it
+	delete(finite, "metadata")
+	switch path {
+	case "replicationcontrollers":
+		spec["selector"] = labels
+	case "batch/v1/jobs":
+		spec = map[string]any{"template": finite}
+	case "batch/v1/cronjobs":
+		spec = map[string]any{"schedule": "0 0 * * *", "jobTemplate": map[string]any{"spec": map[string]any{"template": finite}}}
+	case "pods":
+		spec = podWith("", field, value)["spec"].(map[string]any) //nolint:forcetypeassert // as podWith makes it
+	}
+	if err := s.Do(t.Context(), s.Token(), http.MethodPost, s.path(path), map[string]any{"metadata": map[string]any{"name": name}, "spec": spec}, nil); err != nil {
+		t.Fatalf("making %s/%s: %v", path, name, err)
+	}
 }
 
 // beyond is what a description says that a lease can do beyond what is granted.
@@ -138,6 +147,69 @@ func TestPodsThatAreNotThereYetCountAsAnyOfTheNamespace(t *testing.T) {
 		if got := s.beyond(t, scope); len(got) > 0 {
 			t.Errorf("%s gives %v beyond: it has no account and no claim", scope, got)
 		}
+	}
+}
+
+// What a template has, its pods have once they are there, and whoever may write any pod may write those: an identity for another system, and a
+// claim. A template of any kind counts.
+func TestPodsThatAreNotThereYetHaveWhatTheirTemplatesHave(t *testing.T) {
+	t.Parallel()
+	token := map[string]any{"name": "t", "projected": map[string]any{"sources": []any{map[string]any{"serviceAccountToken": map[string]any{"path": "t", "audience": "sts.example.com"}}}}}
+	for _, kind := range []string{"apps/v1/deployments", "apps/v1/replicasets", "apps/v1/statefulsets", "apps/v1/daemonsets", "replicationcontrollers", "batch/v1/cronjobs", "batch/v1/jobs"} {
+		s := newSite(t)
+		if err := s.Do(t.Context(), s.Token(), http.MethodPost, s.path("pods"), pod("there", nil), nil); err != nil {
+			t.Fatal(err)
+		}
+		s.make(t, kind, "nightly", "volumes", []any{token, ephemeral()})
+		for _, scope := range []string{"pods/*:read,write", "pods/nightly-1:write"} {
+			if got := s.beyond(t, scope); !slices.Equal(got, []string{"shop:*:read,write,delete,admin", "shop:persistentvolumeclaims/nightly-*:delete"}) {
+				t.Errorf("%s: %s gives %v beyond", kind, scope, got)
+			}
+		}
+		for _, scope := range []string{"pods/there:read,write", "pods/*:read"} {
+			if got := s.beyond(t, scope); len(got) > 0 {
+				t.Errorf("%s: %s gives %v beyond: it is no pod of the template", kind, scope, got)
+			}
+		}
+	}
+}
+
+// Without a look at every template, nobody may write pods that are not there yet, and the check says by which line that is mended.
+func TestTemplatesThatCannotBeSeenAreAMissingWall(t *testing.T) {
+	t.Parallel()
+	s := newSiteOn(t, orSkip(t, shared), `  - {apiGroups: ["apps"], resources: ["daemonsets"], verbs: ["get", "list"]}`+"\n", "")
+	const line = `{apiGroups: ["apps"], resources: ["daemonsets"], verbs: ["list"]}`
+	refuses(t, s.issuer(t), broker.CodeWall, "pods/*:read,write", "may not list daemonsets of apps", line)
+	describe(t, s.issuer(t), wish(t, "pods/*:read", "deployments.apps/*:read,write"))
+	found := findings(t, s.issuer(t))
+	if len(found) != 1 || found[0].Refuses || found[0].Object != "admin apps/daemonsets" || !strings.Contains(found[0].Mend, line) {
+		t.Errorf("check finds %+v", found)
+	}
+}
+
+// The claim of a generic ephemeral volume is called after the pod: code can empty it as any other.
+func TestTheClaimOfAnEphemeralVolumeCounts(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	for _, scope := range s.employ(t, "files", "volumes", []any{ephemeral()}) {
+		want := "shop:persistentvolumeclaims/files-*:delete"
+		if strings.HasPrefix(scope, "pods/") {
+			want = "shop:persistentvolumeclaims/files-v:delete"
+		}
+		if got := s.beyond(t, scope); !slices.Equal(got, []string{want}) {
+			t.Errorf("%s gives %v beyond; want %s", scope, got, want)
+		}
+	}
+	long := strings.Repeat("n", 80) // of which the server leaves 58 in the names of its pods
+	s.make(t, "apps/v1/replicasets", long, "volumes", []any{ephemeral()})
+	if got := s.beyond(t, "replicasets.apps/"+long+":write"); !slices.Equal(got, []string{"shop:persistentvolumeclaims/" + long[:58] + "*:delete"}) {
+		t.Errorf("one with a long name gives %v beyond", got)
+	}
+	var made struct{ Metadata struct{ Name string } }
+	one := pod("", nil)
+	one["metadata"] = map[string]any{"generateName": long + "-"} // as a controller asks for it
+	if err := s.Do(t.Context(), s.Token(), http.MethodPost, s.path("pods"), one, &made); err != nil || len(made.Metadata.Name) != 63 || !strings.HasPrefix(made.Metadata.Name, long[:58]) {
+		t.Errorf("the server calls a pod of it %q, %v", made.Metadata.Name, err)
 	}
 }
 

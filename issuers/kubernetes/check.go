@@ -31,11 +31,15 @@ func (i *Issuer) Check(ctx context.Context) ([]broker.Finding, error) {
 		return nil, i.fault("auditing the broker's account", err)
 	}
 	found := slices.Concat(hidden, a.denied, a.openFindings(), i.lackFindings(missing), i.strayFindings(a))
+	unseen, err := i.unseenFindings(ctx, a)
+	if err != nil {
+		return nil, i.fault("auditing the broker's account", err)
+	}
 	some := slices.Concat(printPolicy(a.policyFindings()), i.fallbackFindings(a))
 	for at := range some {
 		some[at].Refuses, some[at].Problem = false, "requests to write are refused: "+some[at].Problem
 	}
-	holes := slices.Concat(found, some)
+	holes := slices.Concat(found, some, unseen)
 	all := i.unaccepted(holes)
 	if len(hidden) == 0 {
 		all = append(all, i.levelFinding(p, a)...)
@@ -43,6 +47,19 @@ func (i *Issuer) Check(ctx context.Context) ([]broker.Finding, error) {
 	all = append(all, i.tooMuch(a)...)
 	all = append(all, guardFinding(guard)...)
 	return append(all, i.useless(holes)...), nil
+}
+
+// unseenFindings: an account that may give pods to write, and may not look through what makes them, cannot give it.
+func (i *Issuer) unseenFindings(ctx context.Context, a *audit) ([]broker.Finding, error) {
+	if !holds(a.own, "patch", "", "pods", "") {
+		return nil, nil
+	}
+	missing, err := i.lacks(ctx, a, podNeeds())
+	found := i.lackFindings(missing)
+	for at := range found {
+		found[at].Refuses, found[at].Problem = false, "requests to write every pod, or one that is not there yet, are refused: "+found[at].Problem
+	}
+	return found, err
 }
 
 // findForCheck is find, in which not being allowed to look is a hole.

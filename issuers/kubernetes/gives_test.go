@@ -110,6 +110,7 @@ func TestWhatAnAcceptedBindingGivesIsWhatIsApproved(t *testing.T) {
 		`{apiGroups: [""], resources: ["*"], verbs: [list]}`:                                 broker.Read | broker.Write | broker.Delete | broker.Admin,
 		`{apiGroups: [""], resources: [configmaps], verbs: ["*"]}`:                           broker.Read | broker.Write | broker.Delete | broker.Admin,
 		`{apiGroups: [""], resources: [nodes], verbs: [get]}`:                                broker.Read,
+		`{apiGroups: [""], resources: [nodes/proxy], verbs: [get]}`:                          broker.Read | broker.Write | broker.Delete | broker.Admin,
 		`{apiGroups: [""], resources: [nodes], verbs: [delete]}`:                             broker.Delete | broker.Admin,
 		`{apiGroups: [""], resources: [users], verbs: [impersonate]}`:                        broker.Read | broker.Write | broker.Delete | broker.Admin,
 		`{nonResourceURLs: [/metrics], verbs: [get]}`:                                        broker.Read,
@@ -121,12 +122,12 @@ metadata: {name: everybody-in-NAME}
 rules: [RULE]
 ---
 apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: everybody-in-NAME}
+kind: RoleBinding
+metadata: {name: everybody, namespace: NAME}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: everybody-in-NAME}
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: "system:serviceaccounts:NAME"}]
 `))
-		d := describe(t, s.issuer(t, "clusterrolebinding everybody-in-"+s.staging), wish(t, "configmaps/settings:read"))
+		d := describe(t, s.issuer(t, "rolebinding "+s.staging+"/everybody"), wish(t, "configmaps/settings:read"))
 		given := slices.DeleteFunc(d.Means(), func(one broker.Scope) bool { return one.Resource != "*" })
 		if len(given) != 1 || given[0].Actions != want {
 			t.Errorf("%s: described as %v; want %s of everything", rule, broker.Texts(d.Means()), want)
@@ -134,6 +135,60 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: "system:serv
 		if !slices.Equal(broker.Texts(d.Scopes), []string{"shop:configmaps/settings:read"}) {
 			t.Errorf("%s: granted is %v", rule, broker.Texts(d.Scopes))
 		}
+	}
+}
+
+// What a binding gives in another namespace, or in all of them, is power over other environments: whoever it is given to, and by whatever way
+// a lease comes to it.
+func TestWhatReachesBeyondTheNamespaceIsApprovedAsAdmin(t *testing.T) {
+	t.Parallel()
+	const account, group = "{kind: ServiceAccount, name: NAME, namespace: NS}", "{apiGroup: rbac.authorization.k8s.io, kind: Group, name: 'system:serviceaccounts:NS'}"
+	for _, one := range []struct{ name, to, accepts, scope string }{
+		{"default", account, "account default", "pods/*:write"},
+		{"everybody", group, "BINDING", "configmaps/*:read"},
+		{"operator", account, "", "deployments.apps/web:write"},
+	} {
+		for binding, where := range map[string]string{
+			"rolebinding NS/beyond":            "kind: RoleBinding\nmetadata: {name: beyond, namespace: NS}",
+			"rolebinding production/beyond-NS": "kind: RoleBinding\nmetadata: {name: beyond-NS, namespace: production}",
+			"clusterrolebinding beyond-NS":     "kind: ClusterRoleBinding\nmetadata: {name: beyond-NS}",
+		} {
+			s := newSite(t)
+			fill := strings.NewReplacer("NS", s.staging, "NAME", one.name)
+			const api = "apiVersion: rbac.authorization.k8s.io/v1\n"
+			s.Apply(t, fill.Replace(api+"kind: ClusterRole\nmetadata: {name: beyond-NS}\nrules: [{apiGroups: [''], resources: [configmaps], verbs: [patch]}]\n"))
+			s.Apply(t, fill.Replace(api+where+"\nroleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: beyond-NS}\nsubjects: ["+one.to+"]\n"))
+			if err := s.Do(t.Context(), s.Token(), http.MethodPatch, s.path("apps/v1/deployments/web"), `{"spec":{"template":{"spec":{"serviceAccountName":"operator"}}}}`, nil, "Content-Type", mergePatch); err != nil {
+				t.Fatal(err)
+			}
+			want := broker.Write
+			if where != "kind: RoleBinding\nmetadata: {name: beyond, namespace: NS}" {
+				want |= broker.Admin
+			}
+			var accepts []string
+			if one.accepts != "" {
+				accepts = []string{strings.ReplaceAll(one.accepts, "BINDING", fill.Replace(binding))}
+			}
+			d := describe(t, s.issuer(t, accepts...), wish(t, one.scope))
+			given := slices.DeleteFunc(d.Means(), func(one broker.Scope) bool { return one.Resource != "*" })
+			if len(given) != 1 || given[0].Actions != want {
+				t.Errorf("%s, by %s: described as %v; want %s of everything", one.name, binding, broker.Texts(d.Means()), want)
+			}
+			s.remove(t, fill.Replace(binding))
+		}
+	}
+}
+
+// remove deletes a binding, called as in a description: those of a cluster reach the other tests.
+func (s *site) remove(t *testing.T, binding string) {
+	t.Helper()
+	kind, name, _ := strings.Cut(binding, " ")
+	path := "/apis/rbac.authorization.k8s.io/v1/" + kind + "s/" + name
+	if namespace, name, found := strings.Cut(name, "/"); found {
+		path = "/apis/rbac.authorization.k8s.io/v1/namespaces/" + namespace + "/rolebindings/" + name
+	}
+	if err := s.Do(t.Context(), s.Token(), http.MethodDelete, path, nil, nil); err != nil {
+		t.Fatal(err)
 	}
 }
 

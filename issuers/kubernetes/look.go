@@ -55,6 +55,10 @@ func wanted(grants []grant) shelves {
 	for _, g := range grants {
 		if g.runsAnything() {
 			all.of(newKind(claimsKind)).listed = true
+			for _, name := range makers {
+				s := all.of(newKind(name))
+				s.listed, s.inside = true, true
+			}
 		}
 		if of := g.takes(); of != "" && (g.all() || all[of] != nil) { // else only if there is no object of that name yet
 			all.of(newKind(of)).listed = true

@@ -3,10 +3,8 @@ package kubernetes
 import (
 	"context"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/hourkey/hourkey/broker"
 )
@@ -79,82 +77,6 @@ func (i *Issuer) reaches(b roleBinding) (group string, accounts []string) {
 	}
 	slices.Sort(accounts)
 	return group, slices.Compact(accounts)
-}
-
-// gifts are what the roles give that were asked for, so that none is asked for twice in the time of one audit.
-type gifts struct {
-	mu    sync.Mutex
-	known map[gift]broker.Actions
-}
-
-// gift is a role; its namespace is empty for a ClusterRole.
-type gift struct {
-	namespace string
-	role      roleRef
-}
-
-// given fills in what bindings give, and leaves those out that give nothing.
-func (i *Issuer) given(ctx context.Context, g *gifts, bindings []stray) ([]stray, error) {
-	var given []stray
-	for _, s := range bindings {
-		of := gift{role: s.binding.RoleRef}
-		if of.role.Kind == "Role" {
-			of.namespace = s.namespace
-		}
-		var err error
-		if s.gives, err = g.of(of, func() (broker.Actions, error) { return i.giftOf(ctx, of) }); err != nil {
-			return nil, err
-		}
-		if s.gives != 0 {
-			given = append(given, s)
-		}
-	}
-	return given, nil
-}
-
-func (g *gifts) of(role gift, ask func() (broker.Actions, error)) (broker.Actions, error) {
-	g.mu.Lock()
-	gives, known := g.known[role]
-	g.mu.Unlock()
-	if known {
-		return gives, nil
-	}
-	gives, err := ask()
-	if err != nil {
-		return 0, err
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.known == nil {
-		g.known = map[gift]broker.Actions{}
-	}
-	g.known[role] = gives
-	return gives, nil
-}
-
-// giftOf asks what a role gives: nothing, if no more than what a server gives everybody: to ask who one is and what
-// one may do, and how the API looks. A role that is gone gives nothing. One that a controller fills in and has not filled yet
-// may give anything.
-func (i *Issuer) giftOf(ctx context.Context, g gift) (broker.Actions, error) {
-	path := rbacPath + "/clusterroles/" + url.PathEscape(g.role.Name)
-	if g.namespace != "" {
-		path = rbacPath + "/namespaces/" + g.namespace + "/roles/" + url.PathEscape(g.role.Name)
-	}
-	var r role
-	err := i.client.get(ctx, path, &r)
-	switch {
-	case isGone(err):
-		return 0, nil
-	case err != nil:
-		return 0, err
-	case r.Kind != g.role.Kind:
-		return 0, errOtherKind
-	case r.Aggregates != nil && len(r.Rules) == 0:
-		return everything, nil
-	case r.Aggregates != nil:
-		return i.powerOf(r.Rules) | broker.Read, nil // it can grow
-	}
-	return i.powerOf(r.Rules), nil
 }
 
 func harmlessRule(r policyRule) bool {

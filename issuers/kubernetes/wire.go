@@ -47,9 +47,11 @@ type podSpec struct {
 }
 
 type volume struct {
+	Name  string `json:"name"`
 	Claim struct {
 		Name string `json:"claimName"`
 	} `json:"persistentVolumeClaim"`
+	Ephemeral *struct{} `json:"ephemeral"`
 	Projected struct {
 		Sources []struct {
 			Token struct {
