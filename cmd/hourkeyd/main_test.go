@@ -14,6 +14,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/hourkey/hourkey/broker/brokertest/freeport"
 	"github.com/hourkey/hourkey/cmd/hourkeyd/admin"
 )
 
@@ -27,7 +28,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(env *testscript.Env) error {
-			port, err := freePort()
+			port, err := freeport.Take()
 			env.Setenv("HOURKEY_LISTEN", "127.0.0.1:"+strconv.Itoa(port))
 			env.Setenv("PORT", strconv.Itoa(port))
 			env.Setenv("USER", "alice")
@@ -37,15 +38,6 @@ func TestScripts(t *testing.T) {
 			"exits": exits, "ready": ready, "gone": gone,
 		},
 	})
-}
-
-func freePort() (int, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a test's
-	if err != nil {
-		return 0, err
-	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port, nil
 }
 
 // exits CODE COMMAND… runs a command that must end with that code.

@@ -11,12 +11,14 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/broker/brokertest/freeport"
 	"github.com/hourkey/hourkey/issuers/issuertest"
 	"github.com/hourkey/hourkey/issuers/vault"
 )
@@ -327,13 +329,11 @@ func TestSlowVaultAtTheEnd(t *testing.T) {
 // With nobody at the address, or no login, every call says so, in time, and names no secret.
 func TestVaultIsNotThere(t *testing.T) {
 	d := newKV(t)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freeport.Take()
 	if err != nil {
 		t.Fatal(err)
 	}
-	nobody := "http://" + listener.Addr().String()
-	_ = listener.Close()
-	d.settings.Address = nobody
+	d.settings.Address = "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	issuer := d.issuer(t)
 	_, describeErr := issuer.Describe(t.Context(), wish(t, "app/*:read"))
 	_, identifyErr := issuer.Identify(t.Context())

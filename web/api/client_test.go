@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/hourkey/hourkey/broker/brokertest/freeport"
 )
 
 // serve starts a broker that gives tokens and leaves everything else to handle.
@@ -172,11 +174,14 @@ func TestLostAnswerIsAskedAgainWithTheSameIdempotencyKey(t *testing.T) {
 }
 
 func TestBrokerThatIsGoneIsGivenUp(t *testing.T) {
-	server := httptest.NewServer(http.NotFoundHandler())
-	server.Close()
-	client, pauses := newTestClient(t, server.URL, nil)
-	_, err := client.Tasks(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "cannot reach the broker at "+server.URL) {
+	port, err := freeport.Take()
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := fmt.Sprintf("http://127.0.0.1:%d", port)
+	client, pauses := newTestClient(t, gone, nil)
+	_, err = client.Tasks(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "cannot reach the broker at "+gone) {
 		t.Fatal(err)
 	}
 	if len(*pauses) != attempts-1 {

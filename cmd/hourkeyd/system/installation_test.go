@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,6 +17,7 @@ import (
 	"time"
 
 	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/broker/brokertest/freeport"
 	"github.com/hourkey/hourkey/cmd/hourkeyd/admin"
 	"github.com/hourkey/hourkey/web/api"
 	"github.com/hourkey/hourkey/web/authn/softkey"
@@ -91,10 +91,9 @@ func prepare(tb testing.TB, staging, production *database) *installation {
 
 func freePort(tb testing.TB) int {
 	tb.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freeport.Take()
 	must(tb, err)
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
+	return port
 }
 
 // people brings in alice, has her confirm what the targets are, and enrols the agent.

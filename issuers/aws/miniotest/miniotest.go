@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +24,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/hourkey/hourkey/broker/brokertest/freeport"
 )
 
 // Version is the release of MinIO that tools/minio names.
@@ -105,10 +108,11 @@ func built(folder, name, from string) (string, error) {
 const watch = `"$@" & pid=$!; cat >/dev/null; kill -9 $pid; wait $pid 2>/dev/null`
 
 func (s *Server) start(program string) error {
-	address, err := freeAddress()
+	port, err := freeport.Take()
 	if err != nil {
 		return err
 	}
+	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	s.URL = "http://" + address
 	s.process = exec.Command("/bin/sh", "-c", watch, "sh", program, "server", "--quiet", "--certs-dir", filepath.Join(s.folder, "certs"),
 		"--address", address, filepath.Join(s.folder, "data"))
@@ -124,15 +128,6 @@ func (s *Server) start(program string) error {
 		return err
 	}
 	return s.await()
-}
-
-func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer listener.Close()
-	return listener.Addr().String(), nil
 }
 
 func (s *Server) await() error {

@@ -15,10 +15,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/hourkey/hourkey/broker/brokertest/freeport"
 )
 
 // The attack on a judge of paths is a path that the server behind reads as another one. Here two servers
@@ -113,12 +116,11 @@ func findNginx(t *testing.T) string {
 
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freeport.Take()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 }
 
 // read gives what the server at the address read of each path; "<status>" where it refused one.

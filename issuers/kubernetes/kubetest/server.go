@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/hourkey/hourkey/broker/brokertest/freeport"
 )
 
 // Version is the release that tools/kubernetes/go.mod names; the binaries bear it.
@@ -147,12 +149,8 @@ func (s *Server) startEtcd(program string) (url string, err error) {
 const loopback = "127.0.0.1"
 
 func freePort() (string, error) {
-	listener, err := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
-	if err != nil {
-		return "", err
-	}
-	defer listener.Close()
-	return strconv.Itoa(listener.Addr().(*net.TCPAddr).Port), nil
+	port, err := freeport.Take()
+	return strconv.Itoa(port), err
 }
 
 // binaries gives the two programs.

@@ -25,6 +25,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/hourkey/hourkey/broker/brokertest/freeport"
 )
 
 // Superuser is the cluster's superuser; Server.SuperuserDSN logs in as it.
@@ -170,7 +172,7 @@ func (s *Server) initialise(bin string) error {
 func (s *Server) start(bin string, settings []string) error {
 	var err error
 	for range 3 {
-		if s.Port, err = freePort(); err != nil {
+		if s.Port, err = freeport.Take(); err != nil {
 			return err
 		}
 		if err = s.launch(bin, settings); err == nil {
@@ -274,13 +276,4 @@ func binaries() (string, error) {
 		return filepath.Dir(path), nil
 	}
 	return "", ErrAbsent
-}
-
-func freePort() (int, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port, nil
 }

@@ -20,11 +20,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
+
+	"github.com/hourkey/hourkey/broker/brokertest/freeport"
 )
 
 // Version is that of tools/dex/go.mod.
@@ -63,7 +66,7 @@ type Dex struct {
 // HOURKEY_TEST_ALL says that nothing may be.
 func Start(t testing.TB, client Client, people ...Person) *Dex {
 	t.Helper()
-	d := &Dex{t: t, binary: binary(t), folder: t.TempDir(), client: client, Issuer: "http://" + freePort(t) + "/dex"}
+	d := &Dex{t: t, binary: binary(t), folder: t.TempDir(), client: client, Issuer: "http://" + freeAddress(t) + "/dex"}
 	t.Cleanup(d.Stop)
 	d.Restart(people...)
 	return d
@@ -89,14 +92,13 @@ func binary(t testing.TB) string {
 	return path
 }
 
-func freePort(t testing.TB) string {
+func freeAddress(t testing.TB) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freeport.Take()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 }
 
 // Restart runs dex anew at the same address, with other people and new keys.
