@@ -339,25 +339,23 @@ func TestAttackOfferTakenAwayBeforeTheEnd(t *testing.T) {
 	s.nothingLeft(t, s.issuer(t), "hk-offer-1")
 }
 
-// A certificate role whose settings make more of a certificate than was asked for: it is not handed out.
+// A role that hides, while it is described, what makes more of its certificates: they are not handed out.
 func TestAttackCertificateThatIsMore(t *testing.T) {
-	offer := declaring("client", "orders-api:read,write")
-	offer.CommonName = "agent.staging.example"
-	s := newEngine(t, "pki", "pki", offer, nil)
-	mount := s.settings.Mount
-	s.Write(t, "sys/mounts/"+mount+"/tune", map[string]any{"max_lease_ttl": "240h"})
-	s.Write(t, mount+"/root/generate/internal", map[string]any{"common_name": "staging", "ttl": "240h"})
-	issuer := s.issuer(t)
+	o := newOffice(t)
+	b := newBetween(t, server.Address)
+	o.settings.Address = b.URL
+	issuer := o.issuer(t)
 	for name, change := range map[string]map[string]any{
-		"it signs others":         {"key_usage": []string{"CertSign", "DigitalSignature"}},
-		"it ends at a fixed date": {"not_after": time.Now().Add(48 * time.Hour).UTC().Format("2006-01-02T15:04:05Z")},
+		"it signs others":               {"key_usage": []string{"CertSign", "DigitalSignature"}},
+		"it says that revoked are good": {"ext_key_usage": []string{"OCSPSigning"}},
+		"it ends at a fixed date":       {"not_after": time.Now().Add(48 * time.Hour).UTC().Format("2006-01-02T15:04:05Z")},
 	} {
-		role := map[string]any{"allow_any_name": true, "max_ttl": "1h", "generate_lease": true}
-		for field, value := range change {
-			role[field] = value
-		}
-		s.Delete(t, mount+"/roles/client")
-		s.Write(t, mount+"/roles/client", role)
+		o.role(t, change)
+		b.on("/roles/client", rewrite(func(answer map[string]any) {
+			for field := range change {
+				delete(answer["data"].(map[string]any), field)
+			}
+		}))
 		credential, handle, err := issuer.Issue(t.Context(), orderFor(describe(t, issuer, wish(t, "orders-api:read")), "hk-cert-1"))
 		if broker.CodeOf(err) != broker.CodeUnavailable || len(credential.Values) > 0 {
 			t.Errorf("%s: %v; want it not handed out", name, err)

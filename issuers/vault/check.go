@@ -37,6 +37,7 @@ func (i *Issuer) Check(ctx context.Context) ([]broker.Finding, error) {
 	found = append(found, i.checkTokenRole(read)...)
 	found = append(found, i.checkOffers(read)...)
 	found = append(found, i.checkDatabase(read)...)
+	found = append(found, i.checkKeyIDs(read)...)
 	found = append(found, i.checkLeasePolicies(read)...)
 	slices.SortStableFunc(found, func(a, b broker.Finding) int { return cmp.Compare(rank(a), rank(b)) })
 	return found, nil
@@ -165,6 +166,25 @@ func (i *Issuer) checkDatabase(read papers) []broker.Finding {
 			Object: "connection " + s.Connection, Problem: "logins at the database do not bear the lease's name, so nobody can tell there whose they are",
 			Mend: fmt.Sprintf("vault write %s username_template='%s'", connectionPath(s), UsernameTemplate),
 		})
+	}
+	return found
+}
+
+// checkKeyIDs tells whether the logs of an ssh engine's hosts bear the lease's name, as they do by Vault's own key_id_format.
+func (i *Issuer) checkKeyIDs(read papers) []broker.Finding {
+	s := i.config.Settings
+	if s.Engine != engineSSH {
+		return nil
+	}
+	var found []broker.Finding
+	for _, offer := range s.Offers {
+		data, err := read.at(rolePath(s, offer))
+		if format, _ := data["key_id_format"].(string); err == nil && format != "" && !strings.Contains(format, "{{token_display_name}}") {
+			found = append(found, broker.Finding{
+				Object: "offer " + offer.Role, Problem: "what the hosts log of a login does not bear the lease's name, so nobody can tell there whose it is",
+				Mend: "vault write " + rolePath(s, offer) + " key_id_format='{{token_display_name}}', with the role's other fields",
+			})
+		}
 	}
 	return found
 }

@@ -23,6 +23,8 @@
 //	aws         what the environment's file declares, and in any case all that the role's document allows (aws_policy.go), by the
 //	            table of AWS's actions, the one leaf of another adapter that this one knows
 //	kubernetes  what the file declares, and in any case all that the generated rules allow (kubernetes_rules.go)
+//	pki, ssh    what the file declares, and in any case what else the certificates are good for (pki_wall.go); at ssh a login that runs
+//	            any command deletes and gives power, unless the file says that the host prevents it (ssh_wall.go)
 //	others      what the file declares, in words that reviewers see; at other databases, no less than what is plain to see
 //
 // An offer is issued whole or not at all: Vault hands out what its role says. So a description names all that the role
@@ -30,8 +32,9 @@
 //
 // # The wall between environments
 //
-// A target is one engine at one mount. A database target is one connection of it besides; a KV target is some folders; any
-// other target is the roles that it lists. These make the identity that an operator confirms, with Vault's cluster id and the mount's
+// A target is one engine at one mount. A database target is one connection of it besides; a KV target is some folders; at pki
+// and ssh it is the mount with the key that it signs by, which works wherever it is trusted (authority.go); any other target is the
+// roles that it lists. These make the identity that an operator confirms, with Vault's cluster id and the mount's
 // accessor, and no two environments may have the same. Folders of version 2 of KV are no wall (kv_wall.go): there it is the mount.
 //
 // # What was described is what is handed out

@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	"go.yaml.in/yaml/v3"
+	"golang.org/x/crypto/ssh"
 
 	"github.com/hourkey/hourkey/broker"
 	"github.com/hourkey/hourkey/issuers/issuertest"
@@ -34,17 +36,17 @@ func TestThePageLineByLine(t *testing.T) {
 	p := newPage(t)
 	p.database(t)
 	p.kv(t)
+	p.certificates(t)
 	p.transit(t)
 }
 
 type page struct {
-	vault    *vaulttest.Server
-	db       *pgtest.Server
-	blocks   map[string][]string // language → blocks, in their order
-	files    map[string]string   // what the page says to save
-	secretID string
-	roleID   string
-	signer   ed25519.PrivateKey // of the page's JWTs
+	vault  *vaulttest.Server
+	db     *pgtest.Server
+	blocks map[string][]string // language → blocks, in their order
+	files  map[string]string   // what the page says to save
+	kept   map[string]string   // field → what a line of the page printed of it last
+	signer ed25519.PrivateKey  // of the page's JWTs
 }
 
 func newPage(t *testing.T) *page {
@@ -53,7 +55,7 @@ func newPage(t *testing.T) *page {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &page{vault: vaulttest.Start(t), db: pgtest.Start(t), blocks: map[string][]string{}, files: map[string]string{}}
+	p := &page{vault: vaulttest.Start(t), db: pgtest.Start(t), blocks: map[string][]string{}, files: map[string]string{}, kept: map[string]string{}}
 	_, p.signer, err = ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -61,7 +63,9 @@ func newPage(t *testing.T) *page {
 	for _, match := range regexp.MustCompile("(?s)```([a-z]+)\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
 		p.blocks[match[1]] = append(p.blocks[match[1]], match[2])
 	}
-	p.files["orders.hcl"], p.files["app.hcl"] = p.blocks["hcl"][0], p.blocks["hcl"][1]
+	for at, name := range []string{"orders.hcl", "app.hcl", "client.hcl", "report.hcl"} {
+		p.files[name] = p.blocks["hcl"][at]
+	}
 	return p
 }
 
@@ -131,6 +135,42 @@ func (p *page) kv(t *testing.T) {
 	}
 }
 
+// certificates makes a certificate and a login of ssh, as the page says, and uses both.
+func (p *page) certificates(t *testing.T) {
+	t.Helper()
+	for _, block := range p.blocks["sh"][6:8] {
+		p.run(t, block)
+	}
+	client := p.issuer(t, p.settings(t, p.blocks["yaml"][3], "orders-api"), "orders-db")
+	report := p.issuer(t, p.settings(t, p.blocks["yaml"][3], "web-host"), "orders-db")
+	for name, issuer := range map[string]*vault.Issuer{"client.hcl": client, "report.hcl": report} {
+		if want := p.files[name]; issuer.Policy() != want {
+			t.Errorf("the page's policy is\n%s\nand the issuer wants\n%s", want, issuer.Policy())
+		}
+		if found := findings(t, issuer); len(found) != 0 {
+			t.Errorf("check --live:%s", shown(found))
+		}
+	}
+	d := describe(t, client, wish(t, "orders:read,write"))
+	if broker.AllActions(d.Means()).NeedsHuman() || !hasWall(d, "standing in", broker.WallNative) || !hasWall(d, "without a lease", broker.WallNative) {
+		t.Errorf("a certificate means %v: %+v", broker.Texts(d.Means()), d.Walls)
+	}
+	credential, _ := lease(t, client, "hk-page-4", "orders:read,write")
+	made := p.vault.Read(t, "pki-staging/cert/ca")["data"].(map[string]any)
+	orders := &office{authority: certificateOf(t, made["certificate"].(string))}
+	if _, err := enter(t, orders.service(t, nil), pairOf(t, credential), nil); err != nil {
+		t.Errorf("the service: %v", err)
+	}
+	credential, _ = lease(t, report, "hk-page-5", "report:read")
+	signer, certificate := keyOf(t, credential)
+	if err := newHost(t, certificate.SignatureKey).run(t.Context(), signer, "rm -r ."); err == nil || refusedBySSH(err) {
+		t.Errorf("a login, on a host that lacks the forced command: %v; want it to fail there", err)
+	}
+	if text := p.kept["public_key"]; text != string(ssh.MarshalAuthorizedKey(certificate.SignatureKey)) {
+		t.Errorf("the page's line for TrustedUserCAKeys gives %q", text)
+	}
+}
+
 // logins tries the other ways in: the JWT by a login, that of Kubernetes by what Vault kept of it.
 func (p *page) logins(t *testing.T, text string) {
 	t.Helper()
@@ -174,18 +214,18 @@ func (p *page) transit(t *testing.T) {
 		status, _, err := vaulttest.Call(t.Context(), p.vault.Address, p.vault.Root, http.MethodPost, "kv/data/hourkey/staging", map[string]any{"data": map[string]string{"admin_dsn": "the-dsn"}})
 		return err == nil && status == http.StatusOK
 	})
-	p.run(t, p.blocks["sh"][6])
+	p.run(t, p.blocks["sh"][8])
 	var file struct {
 		Vault session.Settings
 		Keys  string
 	}
-	p.decode(t, p.blocks["yaml"][3], &file)
-	file.Vault.Address, file.Vault.Login.AppRole.RoleID = p.vault.Address, p.roleID
+	p.decode(t, p.blocks["yaml"][5], &file)
+	file.Vault.Address, file.Vault.Login.AppRole.RoleID = p.vault.Address, p.kept["role_id"]
 	own, err := session.New(session.Config{Settings: file.Vault, Now: time.Now, Resolve: func(_, reference string) (broker.Secret, error) {
 		if reference != "file:secrets/vault-secret-id" {
 			return broker.Secret{}, fmt.Errorf("no such reference: %s", reference)
 		}
-		return broker.NewSecret(p.secretID), nil
+		return broker.NewSecret(p.kept["secret_id"]), nil
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -226,7 +266,7 @@ func (p *page) settings(t *testing.T, text, target string) vault.Settings {
 	}
 	p.decode(t, text, &file)
 	settings := file.Targets[target].Vault
-	settings.Address, settings.Login.AppRole.RoleID = p.vault.Address, p.roleID
+	settings.Address, settings.Login.AppRole.RoleID = p.vault.Address, p.kept["role_id"]
 	return settings
 }
 
@@ -238,7 +278,7 @@ func (p *page) issuer(t *testing.T, settings vault.Settings, target string) *vau
 			if reference != "file:secrets/vault-secret-id" {
 				return broker.Secret{}, fmt.Errorf("no such reference: %s", reference)
 			}
-			return broker.NewSecret(p.secretID), nil
+			return broker.NewSecret(p.kept["secret_id"]), nil
 		},
 	})
 }
@@ -317,6 +357,8 @@ func (p *page) vaultCommand(t *testing.T, words []string, input string) {
 			path = kind
 		}
 		p.vault.Write(t, "sys/mounts/"+path, map[string]any{"type": kind, "options": map[string]string{"version": options["version"]}})
+	case strings.HasPrefix(command, "vault secrets tune"):
+		p.vault.Write(t, "sys/mounts/"+plain[2]+"/tune", map[string]any{"max_lease_ttl": options["max-lease-ttl"]})
 	case strings.HasPrefix(command, "vault auth enable"):
 		p.vault.Write(t, "sys/auth/"+plain[2], map[string]any{"type": plain[2]})
 	case strings.HasPrefix(command, "vault policy write"):
@@ -325,6 +367,11 @@ func (p *page) vaultCommand(t *testing.T, words []string, input string) {
 		}
 		p.vault.Write(t, "sys/policies/acl/"+plain[2], map[string]any{"policy": input})
 	case words[0] == "vault" && words[1] == "write":
+		if input != "" {
+			if err := json.Unmarshal([]byte(input), &data); err != nil {
+				t.Fatal(err)
+			}
+		}
 		p.keep(options["field"], p.vault.Write(t, plain[1], data))
 	case words[0] == "vault" && words[1] == "read":
 		p.keep(options["field"], p.vault.Read(t, plain[1]))
@@ -354,11 +401,7 @@ func (p *page) local(t *testing.T, name, value string) string {
 
 func (p *page) keep(field string, answer map[string]any) {
 	data, _ := answer["data"].(map[string]any)
-	value, _ := data[field].(string)
-	switch field {
-	case "role_id":
-		p.roleID = value
-	case "secret_id":
-		p.secretID = value
+	if value, ok := data[field].(string); ok {
+		p.kept[field] = value
 	}
 }

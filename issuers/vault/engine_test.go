@@ -87,6 +87,19 @@ func TestEnginePKI(t *testing.T) {
 	}
 }
 
+func certificateOf(t *testing.T, text string) *x509.Certificate {
+	t.Helper()
+	block, _ := pem.Decode([]byte(text))
+	if block == nil {
+		t.Fatal("no certificate")
+	}
+	read, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return read
+}
+
 func revoked(t *testing.T, mount string, leaf *x509.Certificate) bool {
 	t.Helper()
 	answer := server.Read(t, mount+"/cert/crl")["data"].(map[string]any)

@@ -50,10 +50,10 @@ func (i *Issuer) Issue(ctx context.Context, order broker.Order) (broker.Credenti
 	}
 	named, err := i.engine.values(i.config.Settings, got)
 	if err != nil {
-		return broker.Credential{}, token.keep.bytes(), i.fault("reading the credential", err, token.secret)
+		return broker.Credential{}, token.keep.bytes(), i.notUsed(err.Error())
 	}
 	if !named.ends.IsZero() && named.ends.After(order.Expires.Add(time.Second)) {
-		return broker.Credential{}, token.keep.bytes(), broker.Errorf(broker.CodeUnavailable, "%s: Vault gave a credential that outlives the lease: it is not handed out", i.config.Ref)
+		return broker.Credential{}, token.keep.bytes(), i.notUsed("it outlives the lease")
 	}
 	if !named.ends.IsZero() && named.ends.Before(ends) {
 		ends = named.ends
@@ -84,7 +84,13 @@ func (i *Issuer) checkOrder(order broker.Order) (Offer, error) {
 }
 
 func (i *Issuer) late() error {
-	return broker.Errorf(broker.CodeExpired, "nothing is left of the time of this lease at %s", i.config.Ref)
+	return broker.Errorf(broker.CodeExpired, "nothing is left of the time of this lease at %s", i.config.Ref).WithNext("make a new request")
+}
+
+// notUsed is the error of a credential that is not what was described. why is a text of ours: it holds nothing of the answer.
+func (i *Issuer) notUsed(why string) error {
+	return broker.Errorf(broker.CodeUnavailable, "%s: what Vault handed out is not used, and ended: %s", i.config.Ref, why).
+		WithNext("the operator looks at the role at Vault, and runs hourkeyd check --live")
 }
 
 // left is the lease's time from now in whole seconds, rounded down, because Vault counts from when it is asked.
@@ -127,7 +133,7 @@ func (i *Issuer) makeToken(ctx context.Context, offer Offer, order broker.Order)
 		return made, i.fault("making the lease's token", err)
 	}
 	if answer.Auth == nil || answer.Auth.ClientToken == "" || answer.Auth.Accessor == "" {
-		return made, broker.Errorf(broker.CodeUnavailable, "%s: Vault's answer holds no token", i.config.Ref)
+		return made, broker.Errorf(broker.CodeUnavailable, "%s: Vault's answer holds no token", i.config.Ref).WithNext("try again; if it lasts, ask the operator to run hourkeyd check --live")
 	}
 	made.secret, made.keep.Accessor = broker.NewSecret(answer.Auth.ClientToken), answer.Auth.Accessor
 	if wrong := wrongToken(answer.Auth, policies, left); wrong != "" {
@@ -179,7 +185,8 @@ func (i *Issuer) askEngine(ctx context.Context, offer Offer, order broker.Order,
 	}
 	token.keep.Lease = got.answer.LeaseID
 	if i.engine.traits().leases && got.answer.LeaseID == "" {
-		return got, ends, broker.Errorf(broker.CodeWall, "%s: role %s hands out a credential without a lease: Vault could not end it", i.config.Ref, offer.Role)
+		return got, ends, broker.Errorf(broker.CodeWall, "%s: role %s hands out a credential without a lease: Vault could not end it", i.config.Ref, offer.Role).
+			WithNext("name a role whose credentials have leases")
 	}
 	ends = token.ends
 	if lasts := time.Duration(got.answer.LeaseDuration) * time.Second; lasts > 0 && asked.Add(lasts).Before(ends) {

@@ -1,7 +1,6 @@
 package vault
 
 import (
-	"cmp"
 	"context"
 	"net/http"
 	"slices"
@@ -91,7 +90,8 @@ func (i *Issuer) search(ctx context.Context, wanted func(name string) bool) ([]o
 	}
 	found, unknown := i.tokens.among(accessors)
 	if len(unknown) > mostTokens {
-		return nil, broker.Errorf(broker.CodeUnavailable, "%s: Vault has %d tokens, too many to look for orphans among them", i.config.Ref, len(accessors))
+		return nil, broker.Errorf(broker.CodeUnavailable, "%s: Vault has %d tokens, too many to look for orphans among them", i.config.Ref, len(accessors)).
+			WithNext("each ends at its TTL; the operator of Vault finds out who makes so many")
 	}
 	more, err := i.sift(ctx, unknown)
 	if err != nil {
@@ -100,37 +100,45 @@ func (i *Issuer) search(ctx context.Context, wanted func(name string) bool) ([]o
 	return slices.DeleteFunc(append(found, more...), func(one ours) bool { return one.name == "" || !wanted(one.name) }), nil
 }
 
-// sift looks up accessors, several at once.
-func (i *Issuer) sift(ctx context.Context, accessors []string) (found []ours, failed error) {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
+// sift looks up accessors.
+func (i *Issuer) sift(ctx context.Context, accessors []string) (found []ours, err error) {
 	var mu sync.Mutex
+	err = each(ctx, accessors, func(ctx context.Context, accessor string) error {
+		one, known, err := i.lookup(ctx, accessor)
+		if known {
+			mu.Lock()
+			defer mu.Unlock()
+			found = append(found, one)
+		}
+		return err
+	})
+	return found, err
+}
+
+// each does something with every text, with several at once, and stops at the first failure.
+func each(ctx context.Context, texts []string, do func(context.Context, string) error) error {
+	within, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	var all sync.WaitGroup
 	work := make(chan string)
-	for range min(atOnce, len(accessors)) {
+	for range min(atOnce, len(texts)) {
 		all.Go(func() {
-			for accessor := range work {
-				one, known, err := i.lookup(ctx, accessor)
-				mu.Lock()
-				if known {
-					found = append(found, one)
+			for text := range work {
+				if err := do(within, text); err != nil {
+					stop(err)
 				}
-				if failed = cmp.Or(failed, err); failed != nil {
-					stop()
-				}
-				mu.Unlock()
 			}
 		})
 	}
-	for _, accessor := range accessors {
+	for _, text := range texts {
 		select {
-		case work <- accessor:
-		case <-ctx.Done():
+		case work <- text:
+		case <-within.Done():
 		}
 	}
 	close(work)
 	all.Wait()
-	return found, cmp.Or(failed, ctx.Err())
+	return context.Cause(within)
 }
 
 // lookup asks what an accessor is. known is false when it is gone; a token of somebody else's is known and has no name.

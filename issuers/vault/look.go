@@ -31,6 +31,7 @@ type mount struct {
 	accessor string
 	options  map[string]string
 	lease    time.Duration // of a credential whose role says nothing; 0: Vault's own default
+	longest  time.Duration // of any credential; 0: Vault's own default
 }
 
 // at gives the answer of a path that was read.
@@ -103,7 +104,7 @@ func (i *Issuer) findMount(p *papers) error {
 	p.mount.kind, _ = data["type"].(string)
 	p.mount.accessor, _ = data["accessor"].(string)
 	if tuned, ok := data["config"].(map[string]any); ok {
-		p.mount.lease = seconds(tuned["default_lease_ttl"])
+		p.mount.lease, p.mount.longest = seconds(tuned["default_lease_ttl"]), seconds(tuned["max_lease_ttl"])
 	}
 	p.mount.options = map[string]string{}
 	options, _ := data["options"].(map[string]any)
@@ -123,6 +124,8 @@ func (i *Issuer) identityPaths() []string {
 		return []string{connectionPath(s)}
 	case engineKubernetes:
 		return []string{clusterPath(s)}
+	case enginePKI, engineSSH:
+		return []string{authorityPath(s)}
 	}
 	return nil
 }
@@ -159,12 +162,19 @@ func (i *Issuer) identity(p papers) (broker.Identity, error) {
 		roles = append(roles, offer.Role)
 	}
 	who := within(at, shown, "roles", roles)
-	if s.Engine == engineKubernetes {
+	switch s.Engine {
+	case engineKubernetes:
 		host, err := i.apiServer(p)
 		if err != nil {
 			return broker.Identity{}, err
 		}
 		who.ID, who.Shown = who.ID+"="+host, who.Shown+" of "+host
+	case enginePKI, engineSSH:
+		signs, err := i.authority(p)
+		if err != nil {
+			return broker.Identity{}, err
+		}
+		who.ID, who.Shown, who.Parts = who.ID+"="+signs, who.Shown+", signed by "+signs, at+" "+signs // roles are no wall: see authority
 	}
 	return who, nil
 }

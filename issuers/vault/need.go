@@ -86,5 +86,11 @@ func (i *Issuer) excess() []need {
 	for _, path := range i.identityPaths() {
 		list = append(list, need{path: path, capabilities: writing, why: "lead the engine elsewhere"})
 	}
+	if s.Engine == enginePKI {
+		for _, path := range []string{"root/sign-intermediate", "sign-verbatim/" + s.Offers[0].Role} {
+			list = append(list, need{path: s.Mount + "/" + path, capabilities: []string{capCreate, capUpdate}, why: "have anything signed, authorities too"})
+		}
+		list = append(list, need{path: crlPath(s), capabilities: writing, why: "switch the revocation list off"}, need{path: acmePath(s), capabilities: writing, why: "open the authority to whoever asks"})
+	}
 	return list
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/hourkey/hourkey/broker"
@@ -89,7 +90,8 @@ func (i *Issuer) notGone(what string, err error) error {
 	if err != nil {
 		return i.fault("verifying the end", err)
 	}
-	return broker.Errorf(broker.CodeUnavailable, "%s: Vault still has the %s of a lease that was revoked", i.config.Ref, what)
+	return broker.Errorf(broker.CodeUnavailable, "%s: Vault still has the %s of a lease that was revoked", i.config.Ref, what).
+		WithNext("it is tried again; if it lasts, the operator of Vault looks at its log")
 }
 
 // settle waits until Vault has ended everything of some roles whose time is over. A token that ends hands its leases to a queue of
@@ -127,15 +129,18 @@ func (i *Issuer) ending(ctx context.Context, roles []string) (count int, err err
 		if err != nil {
 			return 0, err
 		}
-		for _, id := range ids {
+		var left atomic.Int64
+		err = each(ctx, ids, func(ctx context.Context, id string) error {
 			over, err := i.isOver(ctx, path+"/"+id)
-			if err != nil {
-				return 0, err
+			if over && err == nil && i.revokeLease(ctx, path+"/"+id) != nil {
+				left.Add(1)
 			}
-			if over && i.revokeLease(ctx, path+"/"+id) != nil {
-				count++
-			}
+			return err
+		})
+		if err != nil {
+			return 0, err
 		}
+		count += int(left.Load())
 	}
 	return count, nil
 }

@@ -29,7 +29,7 @@ type Settings struct {
 	Cluster    string   `yaml:"cluster"`    // kubernetes: the namespace is in the role; this is the API server for clients, https://…
 	Folders    []string `yaml:"folders"`    // kv: the first names of the paths that belong to this environment
 	Offers     []Offer  `yaml:"offers"`
-	Accept     []Accept `yaml:"accept"` // database, kv and aws: what Vault cannot look at, and somebody else made sure of
+	Accept     []Accept `yaml:"accept"` // database, kv, aws and ssh: what Vault cannot look at, and somebody else made sure of
 }
 
 // Accept names one thing that Hourkey cannot see by way of Vault, and how somebody made sure of it. Reviewers see both.
@@ -52,6 +52,9 @@ const (
 	// AcceptWholeMount: a kv mount of version 2 holds nothing that its leases may not touch, or something in front of Vault refuses
 	// paths with an encoded "..". Without it every request to write behind a star needs the approvals of delete (kv_wall.go).
 	AcceptWholeMount = "whole-mount"
+	// AcceptShell: the hosts of an ssh engine run no other commands for the account than harmless ones, though the certificate forces
+	// none. Without it every request needs the approvals of delete and admin (ssh_wall.go).
+	AcceptShell = "shell"
 )
 
 // acceptable is what can be accepted at an engine.
@@ -63,6 +66,8 @@ func (s Settings) acceptable() []string {
 		return []string{AcceptVersionHistory, AcceptWholeMount}
 	case engineAWS, engineAWSSTS:
 		return []string{AcceptVersionHistory}
+	case engineSSH:
+		return []string{AcceptShell}
 	}
 	return nil
 }
@@ -147,7 +152,7 @@ func (s Settings) checkAccept() error {
 	for at, accept := range s.Accept {
 		switch {
 		case !slices.Contains(s.acceptable(), accept.Object):
-			return invalid("accept", "names "+AcceptPublicConnect+" or "+AcceptDefinerCode+" at a database, "+AcceptVersionHistory+" or "+AcceptWholeMount+" at kv, "+AcceptVersionHistory+" at aws and aws-sts, and is for no other")
+			return invalid("accept", "names "+AcceptPublicConnect+" or "+AcceptDefinerCode+" at a database, "+AcceptVersionHistory+" or "+AcceptWholeMount+" at kv, "+AcceptVersionHistory+" at aws and aws-sts, "+AcceptShell+" at ssh, and is for no other")
 		case accept.Why == "":
 			return invalid("accept", "has an entry without why: reviewers are shown it")
 		case slices.ContainsFunc(s.Accept[:at], func(a Accept) bool { return a.Object == accept.Object }):

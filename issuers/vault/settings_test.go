@@ -111,6 +111,11 @@ func TestSettings(t *testing.T) {
 			other("aws", declared)(s)
 			s.Accept = []vault.Accept{{Object: vault.AcceptWholeMount, Why: "w"}}
 		}},
+		"shell of pki": {"accept", func(s *vault.Settings) {
+			s.Engine, s.Connection = "pki", ""
+			s.Offers = []vault.Offer{{Role: "client", CommonName: "agent.staging.example", Scopes: []string{"orders:read"}, Why: "w"}}
+			s.Accept = []vault.Accept{{Object: vault.AcceptShell, Why: "w"}}
+		}},
 		"version-history of kubernetes": {"accept", func(s *vault.Settings) {
 			other("kubernetes", declared)(s)
 			s.Accept = []vault.Accept{{Object: vault.AcceptVersionHistory, Why: "w"}}
