@@ -315,6 +315,13 @@ func (f *fakeBroker) request(r *http.Request) (any, *api.Problem) {
 	return *request, nil
 }
 
+// polled is how often somebody began to wait for a request's decision.
+func (f *fakeBroker) polled(id string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.polls[id]
+}
+
 // showPagesAt gives the pages another origin.
 func (f *fakeBroker) showPagesAt(origin string) {
 	f.mu.Lock()

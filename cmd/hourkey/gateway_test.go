@@ -91,7 +91,7 @@ func TestForwarderEndsWithTheChildOnASignal(t *testing.T) {
 	said.await(t, "ready")
 	_, proxy, _ := strings.Cut(said.String(), "@")
 	address, _, _ := strings.Cut(proxy, "\n")
-	conn, err := net.DialTimeout("tcp", address, 5*time.Second)
+	conn, err := net.DialTimeout("tcp", address, patience)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,7 +44,12 @@ func TestWaitOnATerminalTellsTheTimeLeftOnOneLine(t *testing.T) {
 	fake, environ := enrolled(t)
 	environ = append(environ, "TERM=xterm", "HOURKEY_QR=0")
 	_, _ = onTerminal(t, environ, 80, 24, "request", "--scope", "orders-db:public.orders:delete")
-	time.AfterFunc(2500*time.Millisecond, func() { fake.review(api.StateApproved, "") })
+	go func() {
+		if comes(func() bool { return fake.polled("req-1") > 0 }) {
+			time.Sleep(2500 * time.Millisecond) // in which the line must stay as it is
+			fake.review(api.StateApproved, "")
+		}
+	}()
 	said, code := onTerminal(t, environ, 80, 24, "wait", "req-1")
 	if code != exitDone {
 		t.Fatalf("exit code %d: %s", code, said)

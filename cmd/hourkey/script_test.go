@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -100,41 +99,26 @@ func scriptCode(ts *testscript.TestScript, neg bool, args []string) {
 // scriptReview decides on what is pending, waiting for it to come: review approved|denied [WORDS], in which
 // \x1b is an escape.
 func scriptReview(ts *testscript.TestScript, _ bool, args []string) {
-	for range 500 {
-		if fakeOf(ts).review(args[0], strings.ReplaceAll(strings.Join(args[1:], " "), `\x1b`, "\x1b")) > 0 {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
+	words := strings.ReplaceAll(strings.Join(args[1:], " "), `\x1b`, "\x1b")
+	if !comes(func() bool { return fakeOf(ts).review(args[0], words) > 0 }) {
+		ts.Fatalf("nothing came to be reviewed")
 	}
-	ts.Fatalf("nothing came to be reviewed")
 }
 
 // scriptNarrow takes something away from what is pending, waiting for it to come.
 func scriptNarrow(ts *testscript.TestScript, _ bool, _ []string) {
-	for range 500 {
-		if fakeOf(ts).narrow() > 0 {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
+	if !comes(func() bool { return fakeOf(ts).narrow() > 0 }) {
+		ts.Fatalf("nothing came to be narrowed")
 	}
-	ts.Fatalf("nothing came to be narrowed")
 }
 
 // scriptPolled waits until somebody began to wait for a request's decision for the Nth time: polled REQUEST N.
 func scriptPolled(ts *testscript.TestScript, _ bool, args []string) {
 	want, err := strconv.Atoi(args[1])
 	ts.Check(err)
-	fake := fakeOf(ts)
-	for range 1000 {
-		fake.mu.Lock()
-		polls := fake.polls[args[0]]
-		fake.mu.Unlock()
-		if polls >= want {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
+	if !comes(func() bool { return fakeOf(ts).polled(args[0]) >= want }) {
+		ts.Fatalf("nobody waits for %s", args[0])
 	}
-	ts.Fatalf("nobody waits for %s", args[0])
 }
 
 // scriptPages gives the pages another origin: pages ORIGIN.

@@ -24,12 +24,16 @@ import (
 
 // countInterrupts is a child that says how many SIGINT reach it: with BE=counter this binary is it.
 func countInterrupts() {
-	caught := make(chan os.Signal, 16)
+	caught := make(chan os.Signal, 64)
 	signal.Notify(caught, os.Interrupt)
-	fmt.Println("from a terminal:", sentByTerminal(os.Interrupt))
+	typed := sentByTerminal(os.Interrupt)
+	fmt.Println("from a terminal:", typed)
 	fmt.Println("ready")
 	<-caught
 	count := 1
+	if typed {
+		_, _ = os.Stdin.Read(make([]byte, 16)) // a line: nothing more will be pressed
+	}
 	for over := time.After(1200 * time.Millisecond); ; {
 		select {
 		case <-caught:
@@ -67,16 +71,25 @@ func (o *output) take() string {
 	return o.text.String()
 }
 
+// patience is how long a test waits for what must come to pass: far longer than it takes, since the machine may do much else.
+const patience = time.Minute
+
+// comes waits until something is so, and tells whether it came to that.
+func comes(so func() bool) bool {
+	for end := time.Now().Add(patience); !so(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
+}
+
 // await waits until the text appears.
 func (o *output) await(t *testing.T, want string) {
 	t.Helper()
-	for range 1000 {
-		if strings.Contains(o.String(), want) {
-			return
-		}
-		time.Sleep(5 * time.Millisecond)
+	if !comes(func() bool { return strings.Contains(o.String(), want) }) {
+		t.Fatalf("no %q in %q", want, o.String())
 	}
-	t.Fatalf("no %q in %q", want, o.String())
 }
 
 // enrolled starts a fake broker and gives an environment in which this binary is an enrolled hourkey.
@@ -127,7 +140,7 @@ func running(t *testing.T, environ []string, args ...string) (*exec.Cmd, *output
 // ends waits for the end and gives the exit code.
 func ends(t *testing.T, command *exec.Cmd) int {
 	t.Helper()
-	timer := time.AfterFunc(20*time.Second, func() { _ = command.Process.Kill() })
+	timer := time.AfterFunc(patience, func() { _ = command.Process.Kill() })
 	defer timer.Stop()
 	err := command.Wait()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
@@ -214,6 +227,9 @@ func TestInterruptFromTheTerminalIsDeliveredOnce(t *testing.T) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+	if _, err := terminal.WriteString("\n"); err != nil {
+		t.Fatal(err)
+	}
 	if code := ends(t, command); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
@@ -282,14 +298,22 @@ func TestIgnoredSignalStaysIgnored(t *testing.T) {
 	fake, environ := enrolled(t)
 	self := hourkey(environ).Path
 	command := hourkey(environ)
-	command.Path, command.Args = "/bin/sh", []string{"sh", "-c", `trap "" HUP; exec "$0" exec -- sh -c 'echo ready; sleep 0.5; echo survived'`, self}
+	command.Path, command.Args = "/bin/sh", []string{"sh", "-c", `trap "" HUP; exec "$0" exec -- sh -c 'echo ready; read _; echo survived'`, self}
 	said := &output{}
 	command.Stdout, command.Stderr = said, said
+	goOn, err := command.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
 	said.await(t, "ready")
 	if err := unix.Kill(-command.Process.Pid, unix.SIGHUP); err != nil { // the whole group, as at the end of a session
+		t.Fatal(err)
+	}
+	time.Sleep(300 * time.Millisecond) // in which nothing must come of it
+	if _, err := io.WriteString(goOn, "\n"); err != nil {
 		t.Fatal(err)
 	}
 	if code := ends(t, command); code != 0 || !strings.Contains(said.String(), "survived") {
@@ -319,14 +343,27 @@ func TestBrokenStderrDoesNotKeepTheLeaseAlive(t *testing.T) {
 
 func TestLeaseThatEndsFirstIsSaidAndTheCommandRunsOn(t *testing.T) {
 	_, environ := enrolled(t)
-	command, said := running(t, environ, "exec", "--ttl", "1s", "--", "sh", "-c", "sleep 2; echo done")
+	const ended = "warning: the credential for orders-db in staging has ended; the command runs on without it"
+	said := &output{}
+	command := hourkey(environ, "exec", "--ttl", "1s", "--", "sh", "-c", "read _; echo done")
+	command.Stdout, command.Stderr = said, said
+	goOn, err := command.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = command.Process.Kill() })
+	said.await(t, ended)
+	if _, err := io.WriteString(goOn, "\n"); err != nil {
+		t.Fatal(err)
+	}
 	if code := ends(t, command); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	for _, want := range []string{"warning: the credential for orders-db in staging has ended; the command runs on without it", "done"} {
-		if !strings.Contains(said.String(), want) {
-			t.Errorf("no %q in %s", want, said)
-		}
+	if !strings.Contains(said.String(), "done") {
+		t.Errorf("the command did not run on: %s", said)
 	}
 }
 
@@ -344,13 +381,7 @@ func TestInterruptAtThePromptRestoresTheTerminal(t *testing.T) {
 	said := &output{}
 	go func() { _, _ = io.Copy(said, terminal) }()
 	said.await(t, "One-time code (not shown): ")
-	for range 200 { // until the prompt has switched the echo off
-		if !echoes(t, line) {
-			break
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-	if echoes(t, line) {
+	if !comes(func() bool { return !echoes(t, line) }) { // a moment after it asks
 		t.Error("what is typed at the prompt is shown")
 	}
 	if _, err := terminal.WriteString("\x03"); err != nil {

@@ -19,7 +19,6 @@ import (
 const (
 	many    = 64               // leases at once
 	patient = 90 * time.Second // for one test, against a slow machine
-	settle  = 15 * time.Second // how long an open session may take to notice its end
 )
 
 // Run runs the suite. Each test issues under an installation name of its own, so that the suite can

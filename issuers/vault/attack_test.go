@@ -209,7 +209,7 @@ func TestAttackDatabaseIsDownWhenTheTokenEnds(t *testing.T) {
 		t.Errorf("how long it goes on at most is not said: %+v", d.Walls)
 	}
 	order := orderFor(d, "hk-down-1")
-	order.TTL, order.Expires = 2*time.Second, time.Now().Add(2*time.Second)
+	order.TTL, order.Expires = 10*time.Second, time.Now().Add(10*time.Second)
 	credential, _, err := issuer.Issue(t.Context(), order)
 	if err != nil {
 		t.Fatal(err)
@@ -261,7 +261,7 @@ func TestAttackLeaseRenewedBeyondItsTime(t *testing.T) {
 	s := newShop(t)
 	issuer := s.issuer(t)
 	order := orderFor(describe(t, issuer, wish(t, "public.orders:read,write")), "hk-renew-1")
-	order.TTL, order.Expires = 3*time.Second, time.Now().Add(3*time.Second)
+	order.TTL, order.Expires = 15*time.Second, time.Now().Add(15*time.Second)
 	if _, _, err := issuer.Issue(t.Context(), order); err != nil {
 		t.Fatal(err)
 	}

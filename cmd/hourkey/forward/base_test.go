@@ -136,7 +136,7 @@ func TestBodiesStreamBothWays(t *testing.T) {
 	}, nil)
 	for name, client := range map[string]*http.Client{w.environ["PROVIDER_URL"]: w.base(), "https://" + mainHost + "/": w.child()} {
 		body, feed := io.Pipe()
-		timer := time.AfterFunc(10*time.Second, func() { _ = feed.CloseWithError(io.ErrUnexpectedEOF) })
+		timer := time.AfterFunc(time.Minute, func() { _ = feed.CloseWithError(io.ErrUnexpectedEOF) })
 		defer timer.Stop()
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, name, body)
 		if err != nil {

@@ -117,19 +117,26 @@ func TestProgramsRunUnchangedInForwardMode(t *testing.T) {
 			w := newWorld(t, providerOfPrograms, nil)
 			args := slices.Clone(step.args)
 			args[len(args)-1] = "https://" + mainHost + "/v1/things"
-			command := exec.Command(program(t, args[0], step.debian), args[1:]...)
-			command.Env = w.childEnviron()
-			said := &saying{}
-			command.Stdout, command.Stderr = said, said
-			err := command.Run()
-			if text := said.text.String(); err != nil || !strings.Contains(text, " /v1/things ") || !strings.Contains(text, mainHost) {
-				t.Errorf("%v\n%s", err, text)
+			run := func() (stayed time.Duration) {
+				command := exec.Command(program(t, args[0], step.debian), args[1:]...)
+				command.Env = w.childEnviron()
+				said := &saying{}
+				command.Stdout, command.Stderr = said, said
+				err := command.Run()
+				if text := said.text.String(); err != nil || !strings.Contains(text, " /v1/things ") || !strings.Contains(text, mainHost) {
+					t.Errorf("%v\n%s", err, text)
+				}
+				return time.Since(said.last)
 			}
-			if after := time.Since(said.last); after > 3*time.Second {
-				t.Errorf("it ended %v after its last word: an idle connection kept it alive", after)
-			}
+			stayed := run()
 			if opened := w.gateway.Opened(); len(opened) != 1 || opened[0] != mainHost {
 				t.Errorf("tunnels %q", opened)
+			}
+			for try := 0; stayed > 3*time.Second && try < 3; try++ { // the machine may have stood still; an idle connection would do it each time
+				stayed = run()
+			}
+			if stayed > 3*time.Second {
+				t.Errorf("it ended %v after its last word: an idle connection kept it alive", stayed)
 			}
 		})
 	}

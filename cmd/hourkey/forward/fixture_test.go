@@ -163,7 +163,7 @@ func (w *world) raw(text string) (*http.Response, string) {
 		w.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	if _, err := io.WriteString(conn, text); err != nil {
 		w.Fatal(err)
 	}
@@ -190,7 +190,7 @@ func (w *world) child() *http.Client {
 	roots.AppendCertsFromPEM(text)
 	transport := &http.Transport{Proxy: http.ProxyURL(w.proxy()), TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}
 	w.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, Timeout: 20 * time.Second}
+	return &http.Client{Transport: transport, Timeout: patience}
 }
 
 // get gives status and body of a GET, with header lines "Name: value".
@@ -220,7 +220,7 @@ func (w *world) get(client *http.Client, url string, header ...string) (int, str
 func (w *world) base() *http.Client {
 	transport := &http.Transport{}
 	w.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, Timeout: 20 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return &http.Client{Transport: transport, Timeout: patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
 // left lists what lies in the folder for temporary files.
@@ -233,14 +233,15 @@ func (w *world) left() []os.DirEntry {
 	return entries
 }
 
+// patience is how long a test waits for what must come to pass: far longer than it takes, since the machine may do much else.
+const patience = time.Minute
+
 // eventually waits for something that other goroutines bring about.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for range 1000 {
-		if is() {
-			return
+	for end := time.Now().Add(patience); !is(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it did not come to this: " + what)
 		}
-		time.Sleep(5 * time.Millisecond)
 	}
-	t.Fatal("it did not come to this: " + what)
 }

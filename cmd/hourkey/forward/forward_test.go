@@ -287,7 +287,7 @@ func TestForwarderEndsWithEverythingItOpened(t *testing.T) {
 	if _, err := net.Dial("tcp", w.proxy().Host); err == nil {
 		t.Error("it still listens")
 	}
-	_ = idle.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = idle.SetReadDeadline(time.Now().Add(patience))
 	if _, err := idle.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("an idle connection stays open: %v", err)
 	}
@@ -349,7 +349,7 @@ func tunnelled(t *testing.T, early string) (child *bufio.ReadWriter, conn, far *
 	}
 	t.Cleanup(func() { _ = dialled.Close() })
 	conn = dialled.(*net.TCPConn)
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	fmt.Fprintf(conn, "CONNECT %s:443 HTTP/1.1\r\nHost: x\r\n%s\r\n%s", mainHost, basic("hourkey", secret), early)
 	child = bufio.NewReadWriter(bufio.NewReader(conn), bufio.NewWriter(conn))
 	if line, err := child.ReadString('\n'); err != nil || line != "HTTP/1.1 200 Connection established\r\n" {
@@ -394,7 +394,7 @@ func TestChildThatGoesAwayEndsTheTunnel(t *testing.T) {
 	_, conn, far, _ := tunnelled(t, "")
 	_ = conn.SetLinger(0)
 	_ = conn.Close()
-	_ = far.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = far.SetDeadline(time.Now().Add(patience))
 	if _, err := io.ReadAll(far); errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Error("the tunnel stays")
 	}
@@ -405,7 +405,7 @@ func TestOpenTunnelEndsWithTheForwarder(t *testing.T) {
 	if err := f.Close(); err != nil {
 		t.Error(err)
 	}
-	_ = far.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = far.SetDeadline(time.Now().Add(patience))
 	if _, err := io.ReadAll(far); errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Error("the tunnel stays")
 	}

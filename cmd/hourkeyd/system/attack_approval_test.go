@@ -209,7 +209,7 @@ func TestApprovalPageUnderANameThatWasBoundAnew(t *testing.T) {
 	} {
 		connection, err := net.Dial("tcp", "127.0.0.1:"+at.Port())
 		must(t, err)
-		must(t, connection.SetDeadline(time.Now().Add(20*time.Second)))
+		must(t, connection.SetDeadline(time.Now().Add(patience)))
 		_, err = io.WriteString(connection, strings.ReplaceAll(lines, "ID", request.ID)+"\r\nCookie: "+thief.cookie+"\r\nConnection: close\r\n\r\n")
 		must(t, err)
 		answer, err := io.ReadAll(connection)

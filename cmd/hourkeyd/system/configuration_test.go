@@ -159,7 +159,7 @@ func TestBadSetsNeverAllow(t *testing.T) {
 			t.Errorf("%s: check finds it good: %s", what, out)
 		}
 		p := i.launch()
-		if !p.died(20 * time.Second) {
+		if !p.died(patience) {
 			t.Errorf("%s: the broker serves", what)
 			p.kill()
 		}
@@ -242,7 +242,7 @@ func TestKeyEncryptionKeyGoneOrOpen(t *testing.T) {
 		"gone":               func() { must(t, os.Rename(i.path("keys/kek"), i.path("keys/kept"))) },
 	} {
 		attack()
-		if p := i.launch(); !p.died(20 * time.Second) {
+		if p := i.launch(); !p.died(patience) {
 			t.Errorf("%s: the broker serves", what)
 			p.kill()
 		}
@@ -273,8 +273,7 @@ func TestTargetEditedWhileALeaseLives(t *testing.T) {
 			}
 		},
 	} {
-		key := i.key(4 * time.Second)
-		session := i.use(key)
+		key, session := i.inUse(4 * time.Second)
 		edit()
 		i.stop()
 		i.serve()

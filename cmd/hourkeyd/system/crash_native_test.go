@@ -7,7 +7,6 @@ import (
 	"os"
 	"strconv"
 	"testing"
-	"time"
 
 	"github.com/hourkey/hourkey/broker"
 	"github.com/hourkey/hourkey/issuers/aws"
@@ -129,7 +128,7 @@ func (s *siege) strikes(point string, do func()) bool {
 	if s.answers(p) {
 		do()
 	}
-	eventually(s, 60*time.Second, func() error {
+	eventually(s, func() error {
 		if p.gone() {
 			return nil
 		}
@@ -156,7 +155,7 @@ func (s *siege) check(o *outcome) {
 		}
 	}
 	s.asked = nil
-	eventually(s, 60*time.Second, func() error { return errors.Join(s.accounted(), s.powerless(s.dead)) })
+	eventually(s, func() error { return errors.Join(s.accounted(), s.powerless(s.dead)) })
 	o.restarts++
 	if err := s.log.verify(); err != nil {
 		s.Errorf("%s: the log: %v", o.point, err)
@@ -175,7 +174,7 @@ func (s *siege) check(o *outcome) {
 		must(s, s.revoke(lease.ID))
 	}
 	if s.early {
-		eventually(s, 60*time.Second, func() error { return errors.Join(s.accounted(), s.powerless(s.dead)) })
+		eventually(s, func() error { return errors.Join(s.accounted(), s.powerless(s.dead)) })
 		if o.open = len(s.leases(false)); o.open > 0 {
 			s.Errorf("%s: %d leases are left", o.point, o.open)
 		}

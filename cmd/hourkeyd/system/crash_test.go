@@ -90,7 +90,7 @@ func (c *crash) kill(o *outcome) {
 	if c.answers(p) {
 		c.provoke(o.point)
 	}
-	if !p.died(20*time.Second) || !p.killed() {
+	if !p.died(patience) || !p.killed() {
 		c.Fatalf("%s was not reached:\n%s", o.point, c.log())
 	}
 	o.kills++
@@ -149,7 +149,7 @@ func (c *crash) leavePrepared(key api.Credential) {
 func (c *crash) check(o *outcome) {
 	c.Helper()
 	c.serve()
-	eventually(c, 20*time.Second, func() error { return c.accounted(c.prefix) })
+	eventually(c, func() error { return c.accounted(c.prefix) })
 	o.restarts++
 	if err := c.verify(); err != nil {
 		c.Errorf("%s: the log: %v", o.point, err)

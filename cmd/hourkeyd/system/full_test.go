@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/store/auditlog"
 	"github.com/hourkey/hourkey/web/api"
 )
 
@@ -95,14 +97,14 @@ func (i *installation) full(fill, free func()) {
 		t.Errorf("freeze on a full disk: %v", err)
 	}
 	for how, key := range map[string]api.Credential{"released": released, "revoked": revoked, "frozen": frozen, "over": expiring} {
-		eventually(t, 25*time.Second, func() error {
+		eventually(t, func() error {
 			if len(i.staging.roles(t, key.Values["PGUSER"].Reveal())) > 0 {
 				return errStillThere("the key that is " + how)
 			}
 			return nil
 		})
 	}
-	eventually(t, 25*time.Second, func() error { // those that were the last to fit, too
+	eventually(t, func() error { // those that were the last to fit, too
 		if roles := i.staging.roles(t, prefix); len(roles) > 0 {
 			return fmt.Errorf("on a full disk these are alive: %v", roles)
 		}
@@ -110,7 +112,7 @@ func (i *installation) full(fill, free func()) {
 	})
 
 	free()
-	eventually(t, 20*time.Second, func() error { return i.accounted(prefix) })
+	eventually(t, func() error { return i.accounted(prefix) })
 	_, err = i.agent.request(t.Context(), "staging", 0)
 	refused(t, "the freeze was kept", err, api.CodeFrozen)
 	i.lift("environment:staging")
@@ -156,15 +158,14 @@ func (i *installation) collectUntilFull(waiting []string) (rest []string) {
 func TestFreezeOnAFullDiskThenCrash(t *testing.T) {
 	t.Parallel()
 	i := install(t)
-	key := i.key(time.Minute)
-	session := i.use(key)
+	key, session := i.inUse(10 * time.Minute)
 	must(t, unix.Prlimit(i.broker.command.Process.Pid, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 64 << 10, Max: unix.RLIM_INFINITY}, nil))
 	i.writeUntilFull()
 	if err := i.freeze(broker.FreezeAll, ""); err != nil && broker.CodeOf(err) != broker.CodeUnavailable {
 		t.Errorf("freeze on a full disk: %v", err)
 	}
 	i.dead(key, session, 1)
-	time.Sleep(2 * time.Second) // the anchor is written once a second
+	i.anchored(broker.FreezeAll)
 	i.broker.kill()
 	i.serve()
 	_, err := i.agent.get(t.Context(), "staging", 0)
@@ -172,12 +173,29 @@ func TestFreezeOnAFullDiskThenCrash(t *testing.T) {
 	i.none()
 }
 
+// anchored waits until the anchor file, which is written once a second, has a freeze, and nothing more comes.
+func (i *installation) anchored(of broker.FreezeKind) {
+	i.Helper()
+	var last auditlog.Anchor
+	eventually(i, func() error {
+		before := last
+		var err error
+		if last, err = auditlog.ReadAnchor(i.path("keys/anchor")); err != nil {
+			return err
+		}
+		time.Sleep(2 * time.Second)
+		if !slices.ContainsFunc(last.Freezes, func(f broker.Freeze) bool { return f.Of == of }) || last.Height != before.Height {
+			return fmt.Errorf("the anchor has %d freezes at height %d, and had the height %d", len(last.Freezes), last.Height, before.Height)
+		}
+		return nil
+	})
+}
+
 // TestStartOnAFullDisk: a broker that does not start cannot end what is alive (invariant 6).
 func TestStartOnAFullDisk(t *testing.T) {
 	t.Parallel()
 	i := install(t)
-	key := i.key(5 * time.Second)
-	session := i.use(key)
+	key, session := i.inUse(5 * time.Second)
 	i.broker.kill()
 	must(t, os.WriteFile(i.path("service.log"), nil, 0o600))
 	time.Sleep(time.Until(key.Expires))

@@ -61,7 +61,7 @@ func TestApprovedDeleteGoesThroughOnce(t *testing.T) {
 	case <-time.After(300 * time.Millisecond):
 	}
 	g.approve(request)
-	within(t, 10*time.Second, "hourkey wait", ended)
+	within(t, "hourkey wait", ended)
 	if code := wait.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("hourkey wait: exit code %d", code)
 	}
@@ -88,7 +88,7 @@ func TestApprovedDeleteGoesThroughOnce(t *testing.T) {
 // logged wants the use of an approval in the log, between its request and the answer, once.
 func (g *gatehouse) logged(request string) {
 	g.Helper()
-	eventually(g, 5*time.Second, func() error { // the answer is written a moment later
+	eventually(g, func() error { // the answer is written a moment later
 		var order []string
 		for _, event := range g.events() {
 			if event.Subject == request {

@@ -21,7 +21,7 @@ type client struct {
 const baseURL = `"$RAILWAY_API_URL"`
 
 func curl(*gatehouse) string {
-	return `sh -c 'exec curl -sS -m 25 -H "Content-Type: application/json" --data-binary @$2 -w " %{http_code}" $1' curl`
+	return `sh -c 'exec curl -sS -m 60 -H "Content-Type: application/json" --data-binary @$2 -w " %{http_code}" $1' curl`
 }
 
 func testdata(name string) func(*gatehouse) string {
@@ -122,7 +122,7 @@ func TestChildLooksForTheToken(t *testing.T) {
 	c.run(c.curl(g.rail.asksProject()))
 	c.run(c.curl("nonsense"))
 	out := c.run(`env; cat /proc/self/environ /proc/self/cmdline /proc/$PPID/environ /proc/$PPID/cmdline; ls -laR "$TMPDIR"; find "$TMPDIR" "$HOME" -type f -print -exec cat {} +;
-		curl -sS -v -m 10 ` + forwardURL + `; curl -sS -m 10 "$RAILWAY_API_URL?x"; ss -tnp 2>/dev/null; hourkey() { ` + g.hourkey + ` "$@"; }; hourkey leases; hourkey credential env --environment staging`)
+		curl -sS -v -m 60 ` + forwardURL + `; curl -sS -m 60 "$RAILWAY_API_URL?x"; ss -tnp 2>/dev/null; hourkey() { ` + g.hourkey + ` "$@"; }; hourkey leases; hourkey credential env --environment staging`)
 	g.hides("what the child can read", out, c.said.String())
 	if len(g.leaseTokens()) == 0 || !strings.Contains(out, "HTTPS_PROXY=") || !strings.Contains(out, "BEGIN CERTIFICATE") {
 		t.Errorf("the test looked in the wrong places: %d tokens were issued\n%.2000s", len(g.leaseTokens()), out)

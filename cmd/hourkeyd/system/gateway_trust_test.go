@@ -47,7 +47,7 @@ func TestAuthorityUsedForAnotherHost(t *testing.T) {
 
 	forger := g.forge(authority)
 	curl := func(address, name string) string {
-		return fmt.Sprintf("curl -sS -o /dev/null -m 20 --noproxy '*' --connect-to %s:443:%s https://%s/ && echo believed", name, address, name)
+		return fmt.Sprintf("curl -sS -o /dev/null -m 60 --noproxy '*' --connect-to %s:443:%s https://%s/ && echo believed", name, address, name)
 	}
 	for _, name := range []string{"backboard.railway.com", "bank.example", "railway.com", "notbackboard.railway.com", "backboard.railway.com.bank.example", "*.railway.com"} {
 		server := forger.serve(name)
@@ -132,7 +132,7 @@ func (f *forger) serve(name string) (address string) {
 
 func answerOnce(line net.Conn) {
 	defer line.Close()
-	_ = line.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = line.SetDeadline(time.Now().Add(patience))
 	if n, _ := line.Read(make([]byte, 4096)); n > 0 {
 		_, _ = line.Write([]byte("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"))
 	}
@@ -148,21 +148,21 @@ func TestForwarderLeadsElsewhere(t *testing.T) {
 	proxy := strings.TrimSpace(c.run(`printf %s "$HTTPS_PROXY"`))
 	_, address, _ := strings.Cut(proxy, "@")
 	for attack, step := range map[string]struct{ command, says string }{
-		"another host, by curl":     {"curl -sSv -m 10 https://bank.invalid/", noPlace},
+		"another host, by curl":     {"curl -sSv -m 60 https://bank.invalid/", noPlace},
 		"another host, by Go":       {goProgram(g) + " https://bank.invalid/ /dev/null", noPlace},
 		"another host, by Python":   {python(g) + " https://bank.invalid/ /dev/null", noPlace},
-		"another port":              {"curl -sSv -m 10 https://backboard.railway.com:8443/", noPlace},
-		"a host below":              {"curl -sSv -m 10 https://x.backboard.railway.com/", noPlace},
-		"an address":                {"curl -sSv -m 10 https://127.0.0.2/", noPlace},
-		"plain http":                {`curl -sS -m 10 -x "$HTTPS_PROXY" http://backboard.railway.com/graphql/v2`, "plain http is not forwarded"},
-		"no password":               {"curl -sSv -m 10 -x http://" + address + " https://backboard.railway.com/", "response 407"},
-		"a wrong password":          {"curl -sSv -m 10 -x http://hourkey:hkp_wrong@" + address + " https://backboard.railway.com/", "response 407"},
-		"base URL without password": {"curl -sS -m 10 http://" + address + "/0/graphql/v2", "the password of this run is wrong or missing"},
-		"rebound name":              {`curl -sS -m 10 -H 'Host: bank.example' "$RAILWAY_API_URL"`, "this is no host of that name"},
-		"another name in TLS":       {"curl -sSv -m 10 --connect-to bank.example:443:backboard.railway.com:443 https://bank.example/", "curl: (35)"},
-		"another Host inside":       {"curl -sS -m 10 -H 'Host: bank.example' " + forwardURL, "this tunnel leads to backboard.railway.com"},
-		"override":                  {"curl -sS -m 10 -H 'X-HTTP-Method-Override: POST' " + forwardURL + "?query=x", "X-Http-Method-Override"},
-		"dressed path":              {"curl -sS -m 10 --path-as-is -d '{}' -H 'Content-Type: application/json' https://backboard.railway.com/x/../graphql/v2", "POST /graphql/v2"},
+		"another port":              {"curl -sSv -m 60 https://backboard.railway.com:8443/", noPlace},
+		"a host below":              {"curl -sSv -m 60 https://x.backboard.railway.com/", noPlace},
+		"an address":                {"curl -sSv -m 60 https://127.0.0.2/", noPlace},
+		"plain http":                {`curl -sS -m 60 -x "$HTTPS_PROXY" http://backboard.railway.com/graphql/v2`, "plain http is not forwarded"},
+		"no password":               {"curl -sSv -m 60 -x http://" + address + " https://backboard.railway.com/", "response 407"},
+		"a wrong password":          {"curl -sSv -m 60 -x http://hourkey:hkp_wrong@" + address + " https://backboard.railway.com/", "response 407"},
+		"base URL without password": {"curl -sS -m 60 http://" + address + "/0/graphql/v2", "the password of this run is wrong or missing"},
+		"rebound name":              {`curl -sS -m 60 -H 'Host: bank.example' "$RAILWAY_API_URL"`, "this is no host of that name"},
+		"another name in TLS":       {"curl -sSv -m 60 --connect-to bank.example:443:backboard.railway.com:443 https://bank.example/", "curl: (35)"},
+		"another Host inside":       {"curl -sS -m 60 -H 'Host: bank.example' " + forwardURL, "this tunnel leads to backboard.railway.com"},
+		"override":                  {"curl -sS -m 60 -H 'X-HTTP-Method-Override: POST' " + forwardURL + "?query=x", "X-Http-Method-Override"},
+		"dressed path":              {"curl -sS -m 60 --path-as-is -d '{}' -H 'Content-Type: application/json' https://backboard.railway.com/x/../graphql/v2", "POST /graphql/v2"},
 	} {
 		out, _ := c.try(step.command)
 		if !strings.Contains(out, step.says) {
@@ -191,7 +191,7 @@ func TestAnotherUserUsesTheForwarder(t *testing.T) {
 	document := c.body(g.rail.asksProject())
 	must(t, os.Chmod(document, 0o644))
 	for how, url := range map[string]string{"forward": forwardURL, "base URL": baseURL} {
-		ask := "curl -sSk -m 10 -H 'Content-Type: application/json' --data-binary @" + document + " " + url
+		ask := "curl -sSk -m 60 -H 'Content-Type: application/json' --data-binary @" + document + " " + url
 		if out := c.run(ask); !strings.Contains(out, `"shop"`) {
 			t.Errorf("%s, by its own user: %s", how, out)
 		}
@@ -219,7 +219,7 @@ func TestTwoTargetsOfOneHost(t *testing.T) {
 	if _, err := os.Stat(g.home + "/ran"); err == nil {
 		t.Error("the command ran all the same")
 	}
-	eventually(t, 5*time.Second, func() error {
+	eventually(t, func() error {
 		if open := g.leases(false); len(open) > 0 {
 			return fmt.Errorf("%d leases are alive, and nobody has them", len(open))
 		}

@@ -102,7 +102,7 @@ func (i *installation) people() {
 	ctx := i.Context()
 	i.alice = i.person("alice")
 	for _, target := range []string{"staging/orders-db", "production/orders-db"} {
-		eventually(i, 20*time.Second, func() error { // the broker asks the targets who they are in its own time
+		eventually(i, func() error { // the broker asks the targets who they are in its own time
 			_, err := i.alice.Approve(ctx, broker.ActConfirmTarget, "/targets/"+target, target)
 			return err
 		})
@@ -161,7 +161,7 @@ func (i *installation) serve(environ ...string) {
 // answers waits until the broker does, and tells whether it came to that.
 func (i *installation) answers(p *process) bool {
 	i.Helper()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if p.gone() {
 			return false
 		}
@@ -203,7 +203,7 @@ func (p *process) kill() {
 func (i *installation) stop() {
 	i.Helper()
 	must(i, i.broker.command.Process.Signal(syscall.SIGTERM))
-	if !i.broker.died(30 * time.Second) {
+	if !i.broker.died(patience) {
 		i.Fatalf("the broker does not stop:\n%s", i.log())
 	}
 }
@@ -273,7 +273,7 @@ func (i *installation) freeze(of broker.FreezeKind, name string) error {
 // there to be lifted when it is.
 func (i *installation) lift(freeze string) {
 	i.Helper()
-	eventually(i, 20*time.Second, func() error {
+	eventually(i, func() error {
 		_, err := i.alice.Approve(i.Context(), broker.ActLiftFreeze, "/freezes/"+freeze, freeze)
 		return err
 	})
@@ -308,14 +308,14 @@ func (i *installation) accounted(prefix string) error {
 func (i *installation) settled() {
 	i.Helper()
 	prefix := i.prefix()
-	eventually(i, 20*time.Second, func() error { return i.accounted(prefix) })
+	eventually(i, func() error { return i.accounted(prefix) })
 }
 
 // none is settled with nothing alive.
 func (i *installation) none() {
 	i.Helper()
 	prefix := i.prefix()
-	eventually(i, 20*time.Second, func() error {
+	eventually(i, func() error {
 		if roles := i.staging.roles(i, prefix); len(roles) > 0 {
 			return fmt.Errorf("still there: %v", roles)
 		}

@@ -105,14 +105,14 @@ func TestBackupPutBack(t *testing.T) {
 	i.serve()
 
 	for name, key := range map[string]api.Credential{"in the backup": known, "after the backup": later} {
-		eventually(t, 15*time.Second, func() error {
+		eventually(t, func() error {
 			if err := run(t.Context(), key, "SELECT 1"); err == nil {
 				return errStillThere(name)
 			}
 			return nil
 		})
 	}
-	eventually(t, 15*time.Second, func() error {
+	eventually(t, func() error {
 		if roles := i.staging.roles(t, former); len(roles) > 0 {
 			return errStillThere(strings.Join(roles, ", "))
 		}
@@ -158,7 +158,7 @@ func TestStoreCopiedBackBehindTheBrokersBack(t *testing.T) {
 	i.serve()
 	_, err = i.agent.get(t.Context(), "staging", 0)
 	refused(t, "an older store", err, api.CodeFrozen)
-	eventually(t, 15*time.Second, func() error {
+	eventually(t, func() error {
 		if run(t.Context(), key, "SELECT 1") == nil {
 			return errStillThere("a key that the older store does not know")
 		}
@@ -193,7 +193,8 @@ func TestBackupPutBackTwice(t *testing.T) {
 	i.lift("all")
 	between, err := i.agent.get(t.Context(), "staging", 10*time.Minute)
 	must(t, err)
-	session := i.use(between)
+	session, err := i.use(between)
+	must(t, err)
 	i.stop()
 	time.Sleep(time.Second) // the name of the store that is kept has seconds
 	i.must("restore", i.path("backup.db"))

@@ -15,8 +15,7 @@ import (
 func TestTargetRenamedWhileALeaseLives(t *testing.T) {
 	t.Parallel()
 	i := install(t)
-	key := i.key(6 * time.Second)
-	session := i.use(key)
+	key, session := i.inUse(6 * time.Second)
 	for _, name := range []string{"environments/staging.yaml", "environments/production.yaml", "policies/tasks/orders.yaml"} {
 		i.edit(name, "orders-db", "orders")
 	}
@@ -40,8 +39,7 @@ func TestVariableLeadsElsewhereWhileALeaseLives(t *testing.T) {
 		other.Exec(t, moved.name, strings.Replace(line, "…", moved.password, 1))
 	}
 	for how, dsn := range map[string]string{"another server": moved.dsn(), "production's database": i.production.dsn()} {
-		key := i.key(8 * time.Second)
-		session := i.use(key)
+		key, session := i.inUse(8 * time.Second)
 		i.stop()
 		i.serve("STAGING_ADMIN_DSN=" + dsn)
 		time.Sleep(time.Until(key.Expires) + 3*time.Second)
@@ -56,7 +54,7 @@ func TestVariableLeadsElsewhereWhileALeaseLives(t *testing.T) {
 		}
 		i.stop()
 		i.serve()
-		eventually(t, 15*time.Second, func() error {
+		eventually(t, func() error {
 			if len(i.staging.roles(t, key.Values["PGUSER"].Reveal())) > 0 {
 				return errStillThere(how)
 			}

@@ -6,7 +6,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/hourkey/hourkey/issuers/aws/miniotest"
 )
@@ -147,7 +146,7 @@ func (o *outpost) sdkProviders(client string, m minioSite) {
 	must(o, served.Start())
 	defer func() { _ = served.Wait() }()
 	defer func() { _ = served.Process.Signal(os.Interrupt) }()
-	eventually(o, 20*time.Second, func() error {
+	eventually(o, func() error {
 		if !strings.Contains(said.String(), "serving the credential") {
 			return errors.New(said.String())
 		}

@@ -96,7 +96,7 @@ func (o *outpost) trust(targets ...string) (code string) {
 	o.serve()
 	o.alice = o.person("alice")
 	for _, target := range targets {
-		eventually(o, 30*time.Second, func() error { // the broker asks the targets who they are in its own time
+		eventually(o, func() error { // the broker asks the targets who they are in its own time
 			_, err := o.alice.Approve(o.Context(), broker.ActConfirmTarget, "/targets/"+target, target)
 			return err
 		})

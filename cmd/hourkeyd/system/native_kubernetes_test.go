@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/hourkey/hourkey/issuers/kubernetes"
 	"github.com/hourkey/hourkey/issuers/kubernetes/kubetest"
@@ -97,7 +96,7 @@ func installAtCluster(t *testing.T) (*outpost, *kubetest.Server) {
 // checksOut waits for check --live to be content: the server learns of admission policies a moment late.
 func (o *outpost) checksOut() {
 	o.Helper()
-	eventually(o, 30*time.Second, func() error {
+	eventually(o, func() error {
 		if out, code := o.run("check", "--live"); code != 0 || strings.Contains(out, "warning") {
 			return errors.New(out)
 		}
@@ -138,7 +137,7 @@ func TestNativeKubernetes(t *testing.T) {
 	// What is taken away from the broker's account in the cluster is told, by the line that mends it.
 	path := "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/hourkey-broker-shop-staging"
 	must(t, server.Do(t.Context(), server.Token(), http.MethodDelete, path, nil, nil))
-	eventually(t, 20*time.Second, func() error {
+	eventually(t, func() error {
 		if out, code := o.run("check", "--live"); code != 1 || !strings.Contains(out, "REFUSED") || !strings.Contains(out, "add to the ClusterRole hourkey-broker-shop-staging") {
 			return fmt.Errorf("exit code %d\n%s", code, out)
 		}
@@ -181,7 +180,7 @@ func (o *outpost) ends(kubectl string, server *kubetest.Server) {
 	if out, code := o.ran(c); code == 0 {
 		o.Errorf("the token works after the command that it was for:\n%s", out)
 	}
-	eventually(o, 20*time.Second, func() error {
+	eventually(o, func() error {
 		var list struct {
 			Items []struct{ Metadata struct{ Name string } }
 		}

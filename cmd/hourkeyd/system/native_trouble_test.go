@@ -173,7 +173,7 @@ func (f *fort) lease(id string) broker.Lease {
 // measures waits for a line of the metrics.
 func (f *fort) measures(line string) {
 	f.Helper()
-	eventually(f, 20*time.Second, func() error {
+	eventually(f, func() error {
 		if !strings.Contains(f.scrapeText(), line+"\n") {
 			return fmt.Errorf("the metrics do not say %s", line)
 		}

@@ -110,7 +110,7 @@ func (s strongroom) secrets(t *testing.T, environment string) {
 		s.secretPolicy(t, environment, name, capabilities)
 	}
 	s.tokenRole(t, "hourkey-"+environment+"-app", environment+"-app-rw", environment+"-app-all")
-	eventually(t, 20*time.Second, func() error { // an engine that was just mounted upgrades itself
+	eventually(t, func() error { // an engine that was just mounted upgrades itself
 		status, answer, err := vaulttest.Call(t.Context(), s.Address, s.Root, http.MethodPost, mount+"/data/app/db", map[string]any{"data": map[string]any{"password": environment + "'s"}})
 		if err == nil && status >= http.StatusBadRequest {
 			err = fmt.Errorf("status %d, %v", status, answer)
@@ -246,7 +246,7 @@ func (o *outpost) vaultEnds(s strongroom) {
 		o.Fatalf("exec: exit code %d\n%s", code, out)
 	}
 	o.vault.keep("Vault token", words[0])
-	eventually(o, 20*time.Second, func() error {
+	eventually(o, func() error {
 		if lives, err := s.lives(o.Context(), words[0]); lives || err != nil {
 			return fmt.Errorf("the token lives: %t, %w", lives, err)
 		}
@@ -260,7 +260,7 @@ func (o *outpost) vaultEnds(s strongroom) {
 // lives asks, as root, whether Vault knows a token. To ask by the token itself proves nothing: its policies let it ask for nothing
 // of the kind, dead or alive.
 func (s strongroom) lives(ctx context.Context, token string) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	status, answer, err := vaulttest.Call(ctx, s.Address, s.Root, http.MethodPost, "auth/token/lookup", map[string]any{"token": token})
 	switch {

@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/hourkey/hourkey/issuers/kubernetes"
 	issuer "github.com/hourkey/hourkey/issuers/vault"
@@ -36,7 +35,7 @@ func (f *fort) without(walls ...wall) {
 			f.stop()
 			f.serve()
 		}
-		eventually(f, 30*time.Second, func() error { // an API server learns of it a moment late
+		eventually(f, func() error { // an API server learns of it a moment late
 			request, err := f.agent.request(f.Context(), "staging", f.ttl, w.asks)
 			if request.State == api.StatePending { // or who asks for the same is given this one
 				must(f, f.agent.call(f.Context(), http.MethodDelete, api.PathRequests+"/"+request.ID, nil, nil, nil))
@@ -49,7 +48,7 @@ func (f *fort) without(walls ...wall) {
 			f.Errorf("without %s: %d credentials were made", w.name, made)
 		}
 		w.putBack()
-		eventually(f, 30*time.Second, func() error {
+		eventually(f, func() error {
 			key, err := f.agent.get(f.Context(), "staging", f.ttl, w.asks)
 			if err != nil {
 				return fmt.Errorf("with %s back: %w", w.name, err)

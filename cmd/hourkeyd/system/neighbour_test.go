@@ -3,7 +3,6 @@ package system
 import (
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/hourkey/hourkey/broker"
 	"github.com/hourkey/hourkey/web/api"
@@ -40,7 +39,7 @@ func TestNeighboursOnOneServer(t *testing.T) {
 		t.Cleanup(func() { _ = a.staging.Try(a.staging.name, `DROP OWNED BY "`+role+`"`, `DROP ROLE "`+role+`"`) })
 	}
 	a.serve()
-	eventually(t, 15*time.Second, func() error {
+	eventually(t, func() error {
 		if slices.Contains(a.staging.roles(t, "hk-"), orphan) {
 			return errStillThere(orphan)
 		}

@@ -56,7 +56,7 @@ groups:`, receiver.URL))
 			if !strings.Contains(got, words) || !strings.Contains(got, i.origin+"/requests/"+request.ID) {
 				t.Errorf("told %s, want %q and the link", got, words)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(patience):
 			t.Fatalf("nobody was told of %q\n%s", words, i.log())
 		}
 		if words == "delete" {

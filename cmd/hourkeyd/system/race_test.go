@@ -2,10 +2,12 @@ package system
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -118,6 +120,27 @@ func (i *installation) collectAndHangUp(request string, after time.Duration) {
 	must(i, conn.Close())
 }
 
+// collectAfterHangUp collects what was collected before, unread. The first one may reach the broker after the second; then it ends what
+// the second was given, once, and who asks again gets what lasts.
+func (i *installation) collectAfterHangUp(request string) api.Credential {
+	i.Helper()
+	for try := 0; ; try++ {
+		key, err := i.agent.collect(i.Context(), request)
+		if err == nil {
+			i.settled()
+			if open := i.leases(false); len(open) == 1 && open[0].ID == key.Lease {
+				return key
+			}
+			err = errors.New("another was issued instead")
+		} else {
+			refused(i, "collecting again", err, api.CodeConflict)
+		}
+		if try == 2 {
+			i.Fatalf("three times: %v", err)
+		}
+	}
+}
+
 // TestLostAnswerThenCollectAgain: whatever became of the first one, it does not live on.
 func TestLostAnswerThenCollectAgain(t *testing.T) {
 	t.Parallel()
@@ -126,12 +149,7 @@ func TestLostAnswerThenCollectAgain(t *testing.T) {
 		request, err := i.agent.request(t.Context(), "staging", time.Minute)
 		must(t, err)
 		i.collectAndHangUp(request.ID, after)
-		key, err := i.agent.collect(t.Context(), request.ID)
-		if err != nil {
-			refused(t, fmt.Sprintf("hung up after %s", after), err, api.CodeConflict)
-			key, err = i.agent.collect(t.Context(), request.ID)
-			must(t, err)
-		}
+		key := i.collectAfterHangUp(request.ID)
 		must(t, run(t.Context(), key, "SELECT 1"))
 		i.settled()
 		if open := i.leases(false); len(open) != 1 || open[0].ID != key.Lease {
@@ -160,7 +178,8 @@ func TestLostAnswerOfAnApprovedDelete(t *testing.T) {
 func TestFreezeDuringIssue(t *testing.T) {
 	t.Parallel()
 	i := install(t)
-	i.duringIssue(4, func(broker.Lease) error { return i.freeze(broker.FreezeAll, "") }, api.CodeFrozen, api.CodeConflict)
+	frozen := func(broker.Lease) bool { return len(i.status().Freezes) > 0 }
+	i.duringIssue(4, func(broker.Lease) error { return i.freeze(broker.FreezeAll, "") }, frozen, api.CodeFrozen, api.CodeConflict)
 	i.lift("all")
 	i.key(time.Minute)
 }
@@ -168,7 +187,7 @@ func TestFreezeDuringIssue(t *testing.T) {
 func TestRevokeDuringCollect(t *testing.T) {
 	t.Parallel()
 	i := install(t)
-	i.duringIssue(1, func(lease broker.Lease) error { return i.revoke(lease.ID) }, api.CodeConflict)
+	i.duringIssue(1, func(lease broker.Lease) error { return i.revoke(lease.ID) }, i.ending, api.CodeConflict)
 }
 
 func TestAgentRemovedDuringCollect(t *testing.T) {
@@ -177,7 +196,7 @@ func TestAgentRemovedDuringCollect(t *testing.T) {
 	i.duringIssue(2, func(broker.Lease) error {
 		var done struct{}
 		return i.ask(http.MethodDelete, "/agents/"+agentName, nil, &done)
-	}, "unauthorized_client", "invalid_client", api.CodeUnauthenticated, api.CodeConflict)
+	}, i.ending, "unauthorized_client", "invalid_client", api.CodeUnauthenticated, api.CodeConflict)
 }
 
 // TestStopDuringIssue: a broker that is asked to end while the provider is slow leaves nothing behind.
@@ -193,7 +212,7 @@ func TestStopDuringIssue(t *testing.T) {
 	must(t, i.broker.command.Process.Signal(syscall.SIGTERM))
 	time.Sleep(300 * time.Millisecond)
 	release()
-	if !i.broker.died(40 * time.Second) {
+	if !i.broker.died(patience) {
 		t.Fatal("the broker does not stop")
 	}
 	i.serve()
@@ -203,7 +222,7 @@ func TestStopDuringIssue(t *testing.T) {
 // waiting waits until so many collects wait at the provider.
 func (i *installation) waiting(n int) {
 	i.Helper()
-	eventually(i, 10*time.Second, func() error {
+	eventually(i, func() error {
 		// One waits for the lock; the others wait their turn behind it, within the broker or in a transaction.
 		const locks = `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
 			AND application_name = 'hourkey' AND (wait_event_type = 'Lock' OR state = 'idle in transaction')`
@@ -214,9 +233,15 @@ func (i *installation) waiting(n int) {
 	})
 }
 
-// duringIssue has n collects wait at PostgreSQL, does something, and lets them go on: each is refused, and
+// ending tells whether the end of a lease is ordered.
+func (i *installation) ending(of broker.Lease) bool {
+	i.Helper()
+	return slices.ContainsFunc(i.leases(true), func(l broker.Lease) bool { return l.ID == of.ID && !l.Ordered.IsZero() })
+}
+
+// duringIssue has n collects wait at PostgreSQL, does something, and lets them go on when it is under way: each is refused, and
 // nothing is left of any.
-func (i *installation) duringIssue(n int, do func(broker.Lease) error, codes ...string) {
+func (i *installation) duringIssue(n int, do func(broker.Lease) error, underWay func(broker.Lease) bool, codes ...string) {
 	i.Helper()
 	var requests []string
 	for range n {
@@ -234,8 +259,14 @@ func (i *installation) duringIssue(n int, do func(broker.Lease) error, codes ...
 	}()
 	i.waiting(n)
 	done := make(chan error, 1)
-	go func() { done <- do(i.leases(false)[0]) }()
-	time.Sleep(300 * time.Millisecond) // it is under way: it must wait for the provider, not miss it
+	lease := i.leases(false)[0]
+	go func() { done <- do(lease) }()
+	eventually(i, func() error { // it must wait for the provider, not miss it
+		if !underWay(lease) {
+			return errors.New("it is not under way")
+		}
+		return nil
+	})
 	release()
 	for _, err := range <-collected {
 		refused(i, "a collect that was overtaken", err, codes...)
@@ -243,7 +274,7 @@ func (i *installation) duringIssue(n int, do func(broker.Lease) error, codes ...
 	if err := <-done; err != nil {
 		i.Errorf("what overtook it: %v", err)
 	}
-	eventually(i, 20*time.Second, func() error {
+	eventually(i, func() error {
 		if roles := i.staging.roles(i, prefix); len(roles) > 0 {
 			return fmt.Errorf("still there: %v", roles)
 		}

@@ -83,12 +83,12 @@ func cutTable(t *testing.T, text string) (before, table, after string) {
 
 func (p provider) row(t *testing.T) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
 	scope, err := broker.ParseScope(p.scope)
 	must(t, err)
 	var described broker.Description
-	eventually(t, 30*time.Second, func() error { // an API server learns of admission policies a moment late
+	eventually(t, func() error { // an API server learns of admission policies a moment late
 		described, err = p.issuer.Describe(ctx, broker.Wish{Scopes: []broker.Scope{scope}, TTL: 15 * time.Minute})
 		return err
 	})

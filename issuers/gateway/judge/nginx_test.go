@@ -82,7 +82,7 @@ func startNginx(t *testing.T) *nginx {
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = command.Wait() }() // it is killed
 	t.Cleanup(func() { _ = command.Process.Kill(); <-ended })
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		select {
 		case <-ended:
 			log, _ := os.ReadFile(filepath.Join(dir, "error.log"))

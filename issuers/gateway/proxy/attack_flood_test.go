@@ -17,7 +17,12 @@ func TestRefusedCallsDoNotFillTheLog(t *testing.T) {
 	ran := make(chan struct{})
 	go func() { _ = w.Run(ctx); close(ran) }()
 	t.Cleanup(func() { stop(); <-ran })
-	time.Sleep(50 * time.Millisecond)
+	client := r.client()
+	wait(t, "refusals to be gathered", func() bool { // until Run is there, each is written by itself
+		before := w.Events(broker.EventCallRefused)
+		r.do(client, "GET", "/never/at/first", "")
+		return w.Events(broker.EventCallRefused) == before
+	})
 	const many = 1000
 	c := r.plain()
 	defer c.Close()

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -45,7 +46,7 @@ func until[T any](t testing.TB, what string, from <-chan T) (got T) {
 	t.Helper()
 	select {
 	case got = <-from:
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatalf("waited in vain: %s", what)
 	}
 	return got
@@ -154,7 +155,7 @@ func TestFreezeBeforeTheAnswer(t *testing.T) {
 func TestACallerThatGoes(t *testing.T) {
 	for _, c := range []struct{ method, outcome string }{{"PUT", "PUT 200"}, {"GET", "GET the caller broke off: outcome unknown"}} {
 		r := newRig(t)
-		began, go1 := make(chan struct{}), make(chan struct{})
+		began, gone, go1 := make(chan struct{}), make(chan struct{}), make(chan struct{})
 		r.backend.answers(func(w http.ResponseWriter, q *http.Request) {
 			_, _ = io.Copy(io.Discard, q.Body)
 			close(began)
@@ -162,6 +163,7 @@ func TestACallerThatGoes(t *testing.T) {
 			case <-go1:
 				say(w, "{}")
 			case <-q.Context().Done():
+				close(gone)
 			}
 		})
 		ctx, cancel := context.WithCancel(t.Context())
@@ -177,7 +179,11 @@ func TestACallerThatGoes(t *testing.T) {
 		until(t, "the call", began)
 		cancel()
 		until(t, "the caller to go", done)
-		time.Sleep(100 * time.Millisecond)
+		if c.method == "GET" {
+			until(t, "the provider to see the end", gone)
+		} else {
+			time.Sleep(100 * time.Millisecond) // in which nothing must come of it
+		}
 		close(go1)
 		r.wantOutcomes(c.outcome)
 	}
@@ -251,8 +257,8 @@ func TestALeaseThatEndsDuringTheHandshake(t *testing.T) {
 	}
 	defer c.Close()
 	r.broker.end()
-	_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
-	if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, context.DeadlineExceeded) {
+	_ = c.SetReadDeadline(time.Now().Add(patience))
+	if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("still open: %v", err)
 	}
 }

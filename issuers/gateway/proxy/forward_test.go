@@ -26,11 +26,10 @@ import (
 func (r *rig) wantOutcomes(want ...string) {
 	r.Helper()
 	var got []string
-	for range 200 {
-		if _, got, _ = r.broker.seen(); len(got) >= len(want) {
+	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		if _, got, _ = r.broker.seen(); len(got) >= len(want) || time.Now().After(end) {
 			break
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		r.Errorf("outcomes (-want +got):\n%s", diff)
@@ -85,11 +84,13 @@ func TestAProviderThatIsSlow(t *testing.T) {
 		if status, text := r.do(client, method, "/things/7", ""); status != 504 || !strings.Contains(text, says) {
 			t.Errorf("%s: %d %s", method, status, text)
 		}
+		wait(t, method+" to arrive", func() bool { return seen.Load() > 0 })
 		if seen.Load() != 1 {
 			t.Errorf("%s: sent %d times", method, seen.Load())
 		}
 	}
-	_, outcomes, _ := r.broker.seen()
+	var outcomes []string
+	wait(t, "the outcomes", func() bool { _, outcomes, _ = r.broker.seen(); return len(outcomes) >= 3 })
 	slices.Sort(outcomes)
 	if diff := cmp.Diff([]string{"DELETE timeout: outcome unknown", "GET timeout: outcome unknown", "PUT timeout: outcome unknown"}, outcomes); diff != "" {
 		t.Error(diff)

@@ -366,13 +366,14 @@ func (r *rig) leave(some int64) {
 // say writes to somebody who may be gone.
 func say(to io.Writer, text string) { _, _ = io.WriteString(to, text) }
 
+// patience is how long a test waits for what must come to pass: far longer than it takes, since the machine may do much else.
+const patience = 30 * time.Second
+
 func wait(t testing.TB, what string, until func() bool) {
 	t.Helper()
-	for range 500 {
-		if until() {
-			return
+	for end := time.Now().Add(patience); !until(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain: %s", what)
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
-	t.Fatalf("waited in vain: %s", what)
 }

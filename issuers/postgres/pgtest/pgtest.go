@@ -132,8 +132,29 @@ func (s *Server) SetHBA(tb testing.TB, lines ...string) {
 	if err := os.WriteFile(filepath.Join(s.data(), "pg_hba.conf"), []byte(text), 0o600); err != nil {
 		tb.Fatal(err)
 	}
+	before := s.loaded(tb)
 	s.Exec(tb, "postgres", "SELECT pg_reload_conf()")
-	time.Sleep(300 * time.Millisecond) // the postmaster reads the file on its next signal; there is nothing to wait for
+	for end := time.Now().Add(time.Minute); !s.loaded(tb).After(before); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			tb.Fatal("PostgreSQL does not read pg_hba.conf")
+		}
+	}
+}
+
+// loaded is when the server read its files: a new session has that from the postmaster, which read pg_hba.conf with them.
+func (s *Server) loaded(tb testing.TB) (at time.Time) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, s.SuperuserDSN("postgres"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer conn.Close(ctx)
+	if err := conn.QueryRow(ctx, "SELECT pg_conf_load_time()").Scan(&at); err != nil {
+		tb.Fatal(err)
+	}
+	return at
 }
 
 // Stop ends the server at once and removes its folder. It may be called twice.

@@ -218,7 +218,7 @@ func TestClosedSessionRenewsNothing(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(50 * time.Millisecond) // one that had begun
+	time.Sleep(time.Second) // one that had begun
 	before := f.called("auth/token/renew-self")
 	time.Sleep(1200 * time.Millisecond)
 	if after := f.called("auth/token/renew-self"); after != before {

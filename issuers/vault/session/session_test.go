@@ -271,7 +271,7 @@ func TestSecret(t *testing.T) {
 		if err == nil && status == http.StatusOK {
 			break
 		}
-		if n > 100 {
+		if n > 1000 {
 			t.Fatal("the engine does not come up")
 		}
 		time.Sleep(50 * time.Millisecond)

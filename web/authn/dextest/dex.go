@@ -33,7 +33,7 @@ import (
 // Version is that of tools/dex/go.mod.
 const Version = "v0.0.0-20260303133905-11d2eeb52b42"
 
-const startsIn = 20 * time.Second
+const startsIn = time.Minute
 
 // Client is who asks dex.
 type Client struct{ ID, Secret, Redirect string }
@@ -156,7 +156,7 @@ func (d *Dex) config(people []Person) []byte {
 }
 
 func (d *Dex) answers() bool {
-	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	answer, err := client.Get(d.Issuer + "/.well-known/openid-configuration")
 	if err != nil {
 		return false

@@ -11,7 +11,7 @@ import base64, os, socket, ssl, sys, time, urllib.error, urllib.parse, urllib.re
 def post(url, file):
     request = urllib.request.Request(url, data=open(file, "rb").read(), headers={"Content-Type": "application/json"})
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             print(answer.read().decode(), answer.status)
     except urllib.error.HTTPError as answer:
         print(answer.read().decode(), answer.code)
@@ -20,7 +20,7 @@ def post(url, file):
 def handshake(address, name):
     host, port = address.rsplit(":", 1)
     try:
-        with socket.create_connection((host, int(port)), timeout=20) as line:
+        with socket.create_connection((host, int(port)), timeout=60) as line:
             ssl.create_default_context().wrap_socket(line, server_hostname=name).close()
         print("believed")
     except ssl.SSLCertVerificationError as refused:
@@ -35,7 +35,9 @@ def tunnel(url):
     line.sendall(f"CONNECT {host}:443 HTTP/1.1\r\nHost: {host}:443\r\nProxy-Authorization: Basic {basic}\r\n\r\n".encode())
     if not line.recv(4096).startswith(b"HTTP/1.1 200"):
         sys.exit("no tunnel")
-    return host, ssl.create_default_context().wrap_socket(line, server_hostname=host)
+    line = ssl.create_default_context().wrap_socket(line, server_hostname=host)
+    line.settimeout(None)  # whoever holds it waits until it is cut
+    return host, line
 
 
 def hold(url):
