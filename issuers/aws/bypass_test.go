@@ -94,7 +94,7 @@ func (s *site) ending(t *testing.T) broker.Credential {
 	t.Helper()
 	issuer := aws.AllowShortLeases(s.issuer(t))
 	w := wish(t, "s3/"+s.bucket+"/app/*:read")
-	w.TTL = 2 * time.Second
+	w.TTL = 10 * time.Second // enough for it to be issued, also on a machine that stands still for a while
 	if _, err := s.issuer(t).Describe(t.Context(), w); broker.CodeOf(err) != broker.CodeInvalid {
 		t.Errorf("a lease that would end by its policy alone: %v; want it refused", err)
 	}

@@ -1,7 +1,6 @@
 package aws
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -28,16 +27,17 @@ type question struct {
 	body       string
 }
 
+// maxAnswer is how many bytes of an answer are read.
 const maxAnswer = 1 << 20
 
 // ask makes one call as somebody. A refusal is a smithy.APIError, as of the SDK.
 func (i *Issuer) ask(ctx context.Context, as aws.Credentials, q question) ([]byte, error) {
-	service, host, region := i.place(q)
-	request, err := http.NewRequestWithContext(ctx, q.method(), "https://"+host+"/"+q.path, bytes.NewBufferString(q.body))
+	service, host, region := i.address(q)
+	request, err := http.NewRequestWithContext(ctx, q.method(), "https://"+host+"/"+q.path, strings.NewReader(q.body))
 	if err != nil {
 		return nil, err
 	}
-	q.describe(request)
+	q.setHeaders(request)
 	status, answer, err := i.send(request, as, q.body, service, region)
 	switch {
 	case err != nil:
@@ -86,8 +86,8 @@ func refusal(status int, answer []byte) string {
 	return cmp.Or(code, fmt.Sprintf("status %d", status))
 }
 
-// place says where a service is, and for which region a call is signed.
-func (i *Issuer) place(q question) (service, host, region string) {
+// address says where a service is, and for which region a call is signed.
+func (i *Issuer) address(q question) (service, host, region string) {
 	region = i.config.Settings.Region
 	switch q.host {
 	case "iam":
@@ -111,35 +111,13 @@ func (q question) method() string {
 	return http.MethodPost
 }
 
-func (q question) describe(request *http.Request) {
-	if q.target == "" {
-		if q.body != "" {
-			request.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
-		}
-		return
-	}
-	var version, target string
-	if _, err := fmt.Sscan(q.target, &version, &target); err == nil {
+func (q question) setHeaders(request *http.Request) {
+	version, target, isJSON := strings.Cut(q.target, " ")
+	switch {
+	case isJSON:
 		request.Header.Set("Content-Type", "application/x-amz-json-"+version)
 		request.Header.Set("X-Amz-Target", target)
+	case q.body != "":
+		request.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
 	}
-}
-
-// expires asks whether items of a table can be written so that they expire.
-func (i *Issuer) expires(ctx context.Context, seen *looked, table string) (bool, error) {
-	body, err := json.Marshal(map[string]string{"TableName": table})
-	if err != nil {
-		return false, err
-	}
-	answer, err := i.ask(ctx, seen.session, question{"dynamodb:DescribeTimeToLive", "dynamodb", "1.0 DynamoDB_20120810.DescribeTimeToLive", "", string(body)})
-	if err != nil {
-		return false, err
-	}
-	var told struct {
-		TimeToLiveDescription struct{ TimeToLiveStatus string }
-	}
-	if err := json.Unmarshal(answer, &told); err != nil {
-		return false, fmt.Errorf("dynamodb:DescribeTimeToLive: the answer cannot be read")
-	}
-	return told.TimeToLiveDescription.TimeToLiveStatus != "DISABLED", nil // unknown is not disabled
 }

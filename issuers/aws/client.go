@@ -1,7 +1,6 @@
 package aws
 
 import (
-	"context"
 	"net/http"
 	"time"
 
@@ -48,14 +47,14 @@ func onceRetryer() aws.Retryer {
 // newSTS makes the client of STS with the broker's own key. Nothing is read from the environment or from files.
 func (i *Issuer) newSTS() *sts.Client {
 	return sts.New(sts.Options{
-		Region: i.config.Settings.Region, Credentials: i.own, HTTPClient: i.http, Retryer: newRetryer(), BaseEndpoint: i.endpoint(),
+		Region: i.config.Settings.Region, Credentials: static(i.own), HTTPClient: i.http, Retryer: newRetryer(), BaseEndpoint: i.endpoint(),
 	})
 }
 
-// newS3 makes a client of S3 with some credential.
-func (i *Issuer) newS3(as aws.CredentialsProvider) *s3.Client {
+// newS3 makes a client of S3 for somebody.
+func (i *Issuer) newS3(as aws.Credentials) *s3.Client {
 	return s3.New(s3.Options{
-		Region: i.config.Settings.Region, Credentials: as, HTTPClient: i.http, Retryer: newRetryer(), BaseEndpoint: i.endpoint(),
+		Region: i.config.Settings.Region, Credentials: static(as), HTTPClient: i.http, Retryer: newRetryer(), BaseEndpoint: i.endpoint(),
 		UsePathStyle: i.isCompatible(),
 	})
 }
@@ -70,9 +69,4 @@ func (i *Issuer) endpoint() *string {
 
 func static(c aws.Credentials) aws.CredentialsProvider {
 	return credentials.NewStaticCredentialsProvider(c.AccessKeyID, c.SecretAccessKey, c.SessionToken)
-}
-
-// ownCredentials are the broker's.
-func (i *Issuer) ownCredentials(ctx context.Context) (aws.Credentials, error) {
-	return i.own.Retrieve(ctx)
 }

@@ -2,7 +2,7 @@
 // that speaks S3 and STS without being AWS (MinIO, for one) works as well, with S3 alone.
 //
 // It owns: the lists of actions by service and class (service.go), the session policy that is made of a scope (policy.go),
-// what is looked up before a write is given (look.go), the check of the broker's user and of the role. It does not know
+// what is looked up before a write is given (loss.go), the check of the broker's user and of the role. It does not know
 // tasks, approvals or the store. It trusts IAM to evaluate a session policy as documented, STS to say who it assumed, and
 // the provider's clock.
 //

@@ -15,7 +15,7 @@ func (i *Issuer) SessionPolicy(d broker.Description, end string) (string, error)
 	if err != nil {
 		return "", err
 	}
-	text, err := i.text(i.sessionPolicy(grants))
+	text, err := i.document(i.sessionPolicy(grants).lines())
 	return strings.ReplaceAll(text, openEnd, end), err
 }
 
@@ -45,9 +45,7 @@ func Given(class broker.Actions) []string {
 }
 
 // Looks are the actions that the issuer itself is allowed.
-func Looks() []string {
-	return []string{"s3:GetBucketVersioning", "dynamodb:DescribeTimeToLive"}
-}
+func Looks() []string { return []string{asksVersions, asksExpiry} }
 
 // Dangerous are the patterns that are denied by name where NotAction is not known.
 const Dangerous = dangerous

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/aws/smithy-go"
@@ -19,31 +20,36 @@ func codeOf(err error) string {
 	return ""
 }
 
+func hasCode(err error, codes ...string) bool { return slices.Contains(codes, codeOf(err)) }
+
 // isDenied tells whether the provider itself says that this may not be done.
 func isDenied(err error) bool {
-	switch codeOf(err) {
-	case "AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError":
-		return true
-	}
-	return false
+	return hasCode(err, "AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError")
 }
 
 // isWrongKey tells whether the provider does not take the broker's own key.
 func isWrongKey(err error) bool {
-	switch codeOf(err) {
-	case "InvalidClientTokenId", "SignatureDoesNotMatch", "InvalidAccessKeyId", "UnrecognizedClientException", "ExpiredToken":
-		return true
-	}
-	return false
+	return hasCode(err, "InvalidClientTokenId", "SignatureDoesNotMatch", "InvalidAccessKeyId", "UnrecognizedClientException", "ExpiredToken")
 }
 
 // isMissing tells whether there is no such bucket or table, or not in this region.
 func isMissing(err error) bool {
-	switch codeOf(err) {
-	case "NoSuchBucket", "ResourceNotFoundException", "TableNotFoundException", "PermanentRedirect", "MovedPermanently":
-		return true
-	}
-	return false
+	return hasCode(err, "NoSuchBucket", "ResourceNotFoundException", "TableNotFoundException", "PermanentRedirect", "MovedPermanently")
+}
+
+// isUnsupported: MinIO answers InvalidParameterValue to an action of STS that it does not have.
+func isUnsupported(err error) bool {
+	return hasCode(err, "InvalidParameterValue", "InvalidAction", "NotImplemented", "MethodNotAllowed", "UnknownOperationException")
+}
+
+// missingWall is a wall that the provider, or the broker's own credential, does not hold. Check tells it as a finding; to
+// everybody else fault makes a CodeWall of it.
+type missingWall struct{ object, problem, mend string }
+
+func (m missingWall) Error() string { return m.problem + " [" + m.object + "]" }
+
+func (m missingWall) finding() broker.Finding {
+	return broker.Finding{Refuses: true, Object: m.object, Problem: m.problem, Mend: m.mend}
 }
 
 // fault turns a failure into an error for the caller. The SDK's own error is not kept: one about an answer that cannot be
@@ -51,6 +57,9 @@ func isMissing(err error) bool {
 func (i *Issuer) fault(doing string, err error) error {
 	if known, ok := errors.AsType[*broker.Error](err); ok {
 		return known
+	}
+	if wall, missing := errors.AsType[missingWall](err); missing {
+		return broker.Errorf(broker.CodeWall, "%s: %s", i.config.Ref, wall).WithNext("%s", wall.mend)
 	}
 	target, cause := i.config.Ref.String(), i.cause(err)
 	switch code := codeOf(err); {
@@ -91,5 +100,5 @@ func (i *Issuer) cause(err error) error {
 }
 
 func (i *Issuer) badName(name string) error {
-	return broker.Errorf(broker.CodeInternal, "%q is not the name of a lease: expected hk-, then a-z, 0-9 and dashes, at most 63 bytes", fmt.Sprintf("%.80s", name))
+	return broker.Errorf(broker.CodeInternal, "%.80q is not the name of a lease: expected hk-, then a-z, 0-9 and dashes, at most 63 bytes", name)
 }

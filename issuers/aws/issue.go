@@ -72,11 +72,11 @@ func (i *Issuer) orderedPolicy(order broker.Order, ends time.Time) (string, erro
 	if err != nil {
 		return "", err
 	}
-	p := i.sessionPolicy(grants)
-	if !slices.Equal(i.native(p), order.Description.Native) {
+	lines := i.sessionPolicy(grants).lines()
+	if !slices.Equal(i.native(lines), order.Description.Native) {
 		return "", broker.Errorf(broker.CodeConflict, "%s: what would be issued is no longer what was approved", i.config.Ref).WithNext("ask again")
 	}
-	text, err := i.text(p)
+	text, err := i.document(lines)
 	return ending(text, ends), err
 }
 

@@ -176,7 +176,7 @@ func TestProviderThatIsSlowOrAwayIsNotWaitedForLongerThanAllowed(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 		at := time.Now()
 		err := do(ctx)
-		if cancel(); broker.CodeOf(err) != broker.CodeUnavailable || time.Since(at) > 5*time.Second {
+		if cancel(); broker.CodeOf(err) != broker.CodeUnavailable || time.Since(at) > 30*time.Second { // it would answer in a minute
 			t.Errorf("%s: %v after %s", what, err, time.Since(at))
 		}
 	}
@@ -353,6 +353,9 @@ func TestSessionOrRootAsTheBrokersOwnCredentialIsRefused(t *testing.T) {
 		found, err := issuer.Check(t.Context())
 		if err != nil || len(found) != 1 || found[0].Object != object || !found[0].Refuses {
 			t.Errorf("%s: Check gives %+v, %v", arn, found, err)
+		}
+		if len(found) == 1 && !strings.HasPrefix(found[0].Problem, "the broker's own credential") { // whose target it is stands above it
+			t.Errorf("%s: Check says %q", arn, found[0].Problem)
 		}
 	}
 	c := newCloud()

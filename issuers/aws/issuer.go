@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/hourkey/hourkey/broker"
@@ -38,10 +37,10 @@ const pointAssume = "issue assume role"
 type Issuer struct {
 	config Config
 	role   role
-	floor  time.Duration // the shortest lease
-	listed []thing       // Settings.Resources
-	locks  []lockOf      // Settings.Locks
-	own    aws.CredentialsProvider
+	floor  time.Duration   // the shortest lease
+	listed []thing         // Settings.Resources
+	locks  []parsedLock    // Settings.Locks
+	own    aws.Credentials // the broker's
 	http   *http.Client
 	sts    *sts.Client
 
@@ -81,7 +80,7 @@ func New(config Config) (*Issuer, error) {
 	config.Settings.Endpoint = canonical(config.Settings.Endpoint)
 	i := &Issuer{
 		config: config, role: parseRole(config.Settings.Role), floor: ttlFloor, http: newHTTP(config.Transport), looking: make(chan struct{}, 1),
-		own: credentials.NewStaticCredentialsProvider(key, config.SecretKey.Reveal(), ""),
+		own: aws.Credentials{AccessKeyID: key, SecretAccessKey: config.SecretKey.Reveal()},
 	}
 	for _, resource := range config.Settings.Resources {
 		t, _ := parseThing(broker.Resource(resource)) // checked above
@@ -95,8 +94,7 @@ func New(config Config) (*Issuer, error) {
 		i.floor = stsFloor
 	}
 	i.sts = i.newSTS()
-	_, err := i.text(i.lookPolicy())
-	if err != nil {
+	if _, err := i.document(i.lookPolicy().lines()); err != nil {
 		return nil, invalid("resources", "lists more buckets and tables than one session policy can name: make several targets")
 	}
 	return i, nil
@@ -131,7 +129,7 @@ func (i *Issuer) ends() string {
 func (i *Issuer) Identify(ctx context.Context) (broker.Identity, error) {
 	seen, err := i.lookAnew(ctx)
 	if err != nil {
-		return broker.Identity{}, err
+		return broker.Identity{}, i.fault(lookingAtRole, err)
 	}
 	return seen.identity, nil
 }

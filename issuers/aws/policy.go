@@ -1,56 +1,11 @@
 package aws
 
 import (
-	"bytes"
-	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/hourkey/hourkey/broker"
 )
-
-// maxPolicy is how many characters STS takes of a session policy (STS API reference, AssumeRole).
-const maxPolicy = 2048
-
-// policy is an IAM policy document.
-type policy struct {
-	Version   string      `json:"Version"`
-	Statement []statement `json:"Statement"`
-}
-
-type statement struct {
-	Effect      string    `json:"Effect"`
-	Action      many      `json:"Action,omitempty"`
-	NotAction   many      `json:"NotAction,omitempty"`
-	Resource    many      `json:"Resource,omitempty"`
-	NotResource many      `json:"NotResource,omitempty"`
-	Condition   condition `json:"Condition,omitempty"`
-}
-
-// many is a list that IAM also reads as a single text: a policy may have 2,048 characters.
-type many []string
-
-// MarshalJSON writes one as a text.
-func (m many) MarshalJSON() ([]byte, error) {
-	if len(m) == 1 {
-		return encode(m[0])
-	}
-	return encode([]string(m))
-}
-
-// condition maps operator → key → values.
-type condition map[string]map[string]many
-
-// encode is JSON without the escapes for HTML, which would count as characters.
-func encode(value any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	err := e.Encode(value)
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
-}
 
 // allowance is one action: what it is allowed on, and under which condition on the keys that are listed.
 type allowance struct {
@@ -63,15 +18,13 @@ type allowance struct {
 func (i *Issuer) sessionPolicy(grants []grant) policy {
 	locks := i.activeLocks(grants)
 	allowed := i.allowed(grants)
-	statements, unlocks := allow(allowed), i.unlocking(locks)
-	statements = append(statements, unlocks...)
+	unlocks := i.unlocking(locks)
+	statements := append(allow(allowed), unlocks...)
 	var actions, arns []string
 	for _, s := range statements {
 		actions, arns = append(actions, s.Action...), append(arns, s.Resource...)
 	}
-	slices.Sort(actions)
-	slices.Sort(arns)
-	actions, arns = slices.Compact(actions), slices.Compact(arns)
+	actions, arns = eachOnce(actions), eachOnce(arns)
 	statements = append(statements, i.onlyLocks(locks, allowed)...)
 	statements = append(statements, crossed(allowed, unlocks)...)
 	switch usesS3 := slices.ContainsFunc(actions, func(a string) bool { return strings.HasPrefix(a, "s3:") }); {
@@ -80,12 +33,11 @@ func (i *Issuer) sessionPolicy(grants []grant) policy {
 	case !i.isCompatible() && usesS3:
 		statements = append(statements, i.ownBuckets())
 	}
-	statements = append(statements,
+	return append(statements,
 		i.denyOthers(actions),
-		statement{Effect: "Deny", Action: i.every(), NotResource: arns},
-		statement{Effect: "Deny", Action: i.everything(actions), Resource: many{"*"}, Condition: condition{"DateGreaterThanEquals": {"aws:CurrentTime": {openEnd}}}},
+		statement{Effect: "Deny", Action: i.everyAction(), NotResource: arns},
+		statement{Effect: "Deny", Action: i.allAtEnd(actions), Resource: many{"*"}, Condition: condition{"DateGreaterThanEquals": {"aws:CurrentTime": {openEnd}}}},
 	)
-	return policy{Version: "2012-10-17", Statement: statements}
 }
 
 // allowed gives each action that the grants give, with all that it is given on. The keys of a bucket are listed under
@@ -113,8 +65,14 @@ func (i *Issuer) allowed(grants []grant) map[string]*allowance {
 			}
 		}
 	}
+	for _, a := range all {
+		a.arns, a.prefixes = eachOnce(a.arns), eachOnce(a.prefixes)
+	}
 	return all
 }
+
+// eachOnce sorts a list and leaves out what stands twice.
+func eachOnce(list []string) []string { return slices.Compact(slices.Sorted(slices.Values(list))) }
 
 // lists tells whether keys are listed. The list of one key would show others that begin so. At a server that is not AWS
 // names are listed where the whole bucket is the environment's: MinIO believes a header of the client about the prefix.
@@ -126,24 +84,22 @@ func (i *Issuer) lists(g grant) bool {
 }
 
 // allow makes one statement for all actions that are allowed alike.
-func allow(all map[string]*allowance) []statement {
-	alike := map[string]*statement{} // what is allowed, as JSON → statement
+func allow(all map[string]*allowance) policy {
+	alike := map[string]*statement{} // where, and for which prefixes → what is allowed there
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		a := all[key]
-		slices.Sort(a.arns)
-		slices.Sort(a.prefixes)
-		s := statement{Effect: "Allow", Resource: slices.Compact(a.arns)}
+		s, where := statement{Effect: "Allow", Resource: a.arns}, strings.Join(a.arns, " ")
 		if len(a.prefixes) > 0 && !slices.Contains(a.prefixes, "*") {
-			s.Condition = condition{"StringLike": {"s3:prefix": slices.Compact(a.prefixes)}}
+			s.Condition = condition{"StringLike": {"s3:prefix": a.prefixes}}
+			where += " " + strings.Join(a.prefixes, " ")
 		}
-		shape := string(must(encode(s)))
-		if alike[shape] == nil {
-			alike[shape] = &s
+		if alike[where] == nil {
+			alike[where] = &s
 		}
 		action, _, _ := strings.Cut(key, " ")
-		alike[shape].Action = append(alike[shape].Action, action)
+		alike[where].Action = append(alike[where].Action, action)
 	}
-	statements := make([]statement, 0, len(alike))
+	statements := make(policy, 0, len(alike))
 	for _, s := range alike {
 		statements = append(statements, *s)
 	}
@@ -155,15 +111,15 @@ func allow(all map[string]*allowance) []statement {
 
 // crossed denies each action on what only other actions are given on: where one prefix is read and another one written, a
 // bucket's own policy must not add that the first is written. Where all is given alike there is nothing to deny.
-func crossed(allowed map[string]*allowance, unlocks []statement) []statement {
+func crossed(allowed map[string]*allowance, unlocks policy) policy {
 	given := map[string][]string{} // service and kind → everything that some action is given on
 	for action, a := range allowed {
-		given[a.place(action)] = append(given[a.place(action)], a.arns...)
+		given[a.about(action)] = append(given[a.about(action)], a.arns...)
 	}
 	alike := map[string]*statement{} // where it is given → what is
 	for _, action := range slices.Sorted(maps.Keys(allowed)) {
 		a := allowed[action]
-		everywhere := !slices.ContainsFunc(given[a.place(action)], func(arn string) bool { return !slices.Contains(a.arns, arn) })
+		everywhere := !slices.ContainsFunc(given[a.about(action)], func(arn string) bool { return !slices.Contains(a.arns, arn) })
 		if a.on == listing || everywhere {
 			continue
 		}
@@ -179,15 +135,15 @@ func crossed(allowed map[string]*allowance, unlocks []statement) []statement {
 		}
 		alike[where].Action = append(alike[where].Action, action)
 	}
-	var statements []statement
+	var statements policy
 	for _, where := range slices.Sorted(maps.Keys(alike)) {
 		statements = append(statements, *alike[where])
 	}
 	return statements
 }
 
-// place is the kind of thing, with its service, that an action is about.
-func (a *allowance) place(action string) string {
+// about is the kind of thing, with its service, that an action is about.
+func (a *allowance) about(action string) string {
 	service, _, _ := strings.Cut(action, ":")
 	return service + " " + string(a.on)
 }
@@ -219,20 +175,20 @@ const dangerous = `s3:AbortMultipartUpload s3:BypassGovernanceRetention s3:Creat
 	s3:PutLifecycleConfiguration s3:PutObjectLegalHold s3:PutObjectRetention s3:PutObjectTagging s3:PutObjectVersionTagging
 	s3:PutReplicationConfiguration s3:ReplicateDelete s3:ReplicateObject s3:RestoreObject`
 
-// every is all actions that there are. To MinIO a bare star is its own administration as well, for which resources do not count.
-func (i *Issuer) every() many {
+// everyAction is every action that there is. To MinIO a bare star is its own administration as well, for which resources do not count.
+func (i *Issuer) everyAction() many {
 	if i.isCompatible() {
 		return many{"s3:*"}
 	}
 	return many{"*"}
 }
 
-// everything is what is denied when the time is over. MinIO takes no star beside a condition.
-func (i *Issuer) everything(allowed []string) many {
+// allAtEnd is what is denied when the time is over. MinIO takes no star beside a condition.
+func (i *Issuer) allAtEnd(allowed []string) many {
 	if i.isCompatible() {
 		return allowed
 	}
-	return i.every()
+	return i.everyAction()
 }
 
 // openEnd stands in a policy for the end of the lease, which is not known before the issue. It has the length of a time,
@@ -240,37 +196,7 @@ func (i *Issuer) everything(allowed []string) many {
 const openEnd = "{end of the lease..}"
 
 // ending is the text of a policy, with its end.
-func ending(text string, at time.Time) string { return strings.ReplaceAll(text, openEnd, shown(at)) }
+func ending(text string, at time.Time) string { return strings.ReplaceAll(text, openEnd, inIAM(at)) }
 
-// shown writes a time as IAM reads it: to the second, never later.
-func shown(at time.Time) string { return at.UTC().Truncate(time.Second).Format(time.RFC3339) }
-
-// text is the policy as STS gets it. One that is too long is refused before STS is asked.
-func (i *Issuer) text(p policy) (string, error) {
-	text, err := encode(p)
-	if err != nil {
-		return "", i.fault("writing the session policy", err)
-	}
-	if len(text) > maxPolicy {
-		return "", broker.Errorf(broker.CodeInvalid, "%s: the session policy for this would have %d characters, and STS takes %d", i.config.Ref, len(text), maxPolicy).
-			WithField("scope").WithNext("ask for fewer resources at once, or for one prefix instead of several names")
-	}
-	return string(text), nil
-}
-
-// lines shows a policy statement by statement.
-func lines(p policy) []string {
-	list := make([]string, len(p.Statement))
-	for at, s := range p.Statement {
-		list[at] = string(must(encode(s)))
-	}
-	return list
-}
-
-// must is for values that cannot fail to encode: texts and lists of texts.
-func must(text []byte, err error) []byte {
-	if err != nil {
-		panic(err)
-	}
-	return text
-}
+// inIAM writes a time as IAM reads it: to the second, never later.
+func inIAM(at time.Time) string { return at.UTC().Truncate(time.Second).Format(time.RFC3339) }

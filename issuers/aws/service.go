@@ -13,11 +13,14 @@ import (
 // Every action stands here by its name; actions/ says that none of them is worth more than its class. The lists are short:
 // each name stands twice in a session policy, which has 2,048 characters.
 type service struct {
-	name    string
-	pattern *regexp.Regexp // of a name
-	rows    []row
-	whole   broker.Actions // for which a name must be whole, not a prefix
-	why     string         // the name must be whole
+	name     string
+	pattern  *regexp.Regexp // of a name
+	before   []string       // what stands before the name in its ARNs, one for each; S3 has a form of its own
+	part     string         // what an ARN ends in that is about the parts of the thing; empty: it has none
+	asks     string         // the permission to ask what a write there could lose; empty where it loses nothing
+	whole    broker.Actions // for which a name must be whole, not a prefix
+	whyWhole string
+	rows     []row
 }
 
 // row is one or more actions of a class on one kind of thing.
@@ -33,7 +36,7 @@ type kind string
 const (
 	object  kind = "object"  // an S3 key
 	listing kind = "listing" // the keys of a bucket, within the prefix
-	bucket  kind = "bucket"  // the bucket itself, for what the issuer looks up
+	asked   kind = "asked"   // the bucket or the table itself, which the issuer asks what a write could lose
 	named   kind = "named"   // the thing
 	parts   kind = "parts"   // the thing, and what is part of it: streams, indexes, versions
 )
@@ -45,40 +48,63 @@ const (
 
 // services is the table of what can be asked for. ARN forms: the service authorization reference of each service.
 var services = map[string]service{
-	s3Name: {name: s3Name, rows: []row{
-		{broker.Read, object, "GetObject GetObjectVersion"},
-		{broker.Read, listing, "ListBucket ListBucketVersions"},
-		{broker.Write, object, "PutObject"},
-		{broker.Delete, object, "AbortMultipartUpload DeleteObject DeleteObjectVersion"},
-	}},
-	"sqs": {name: "sqs", pattern: regexp.MustCompile(`^[A-Za-z0-9_-]{1,80}(\.fifo)?$`), rows: []row{
-		{broker.Read, named, "GetQueueAttributes GetQueueUrl"},
-		{broker.Write, named, "SendMessage"},
-		{broker.Delete, named, "ChangeMessageVisibility DeleteMessage PurgeQueue ReceiveMessage"},
-	}},
-	dynamoName: {name: dynamoName, pattern: regexp.MustCompile(`^[A-Za-z0-9_.-]{1,255}$`), rows: []row{
-		{broker.Read, named, "BatchGetItem DescribeTable GetItem"},
-		{broker.Read, parts, "Query Scan"},
-		{broker.Write, named, "PutItem UpdateItem"},
-		{broker.Delete, named, "BatchWriteItem DeleteItem"},
-	}, whole: broker.Write, why: "so that it can be asked whether its items expire"},
-	"logs": {name: "logs", pattern: regexp.MustCompile(`^[A-Za-z0-9_/.#-]{1,512}$`), rows: []row{
-		{broker.Read, parts, "DescribeLogStreams FilterLogEvents GetLogEvents"},
-		{broker.Write, parts, "CreateLogStream PutLogEvents"},
-		{broker.Delete, parts, "DeleteLogStream"},
-	}},
-	"ecr": {name: "ecr", pattern: regexp.MustCompile(`^[a-z0-9][a-z0-9/_.-]{0,255}$`), rows: []row{
-		{broker.Read, named, "BatchCheckLayerAvailability BatchGetImage DescribeImages GetDownloadUrlForLayer ListImages"},
-		{broker.Write, named, "CompleteLayerUpload InitiateLayerUpload PutImage UploadLayerPart"},
-		{broker.Delete, named, "BatchDeleteImage"},
-	}},
-	"lambda": {name: "lambda", pattern: regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`), rows: []row{
-		{broker.Read, parts, "GetAlias GetFunctionConcurrency ListAliases"},
-		{broker.Write, parts, "InvokeFunction"},
-	}, whole: broker.Write, why: "since what a function does it does with a role of its own"},
-	"rds": {name: "rds", pattern: regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]{0,62}$`), rows: []row{
-		{broker.Read, parts, "DescribeDBClusters DescribeDBInstances DescribeDBLogFiles DescribeDBSnapshots"},
-	}},
+	s3Name: {
+		name: s3Name, asks: asksVersions,
+		rows: []row{
+			{broker.Read, object, "GetObject GetObjectVersion"},
+			{broker.Read, listing, "ListBucket ListBucketVersions"},
+			{broker.Write, object, "PutObject"},
+			{broker.Delete, object, "AbortMultipartUpload DeleteObject DeleteObjectVersion"},
+		},
+	},
+	"sqs": {
+		name: "sqs", before: []string{""}, pattern: regexp.MustCompile(`^[A-Za-z0-9_-]{1,80}(\.fifo)?$`),
+		rows: []row{
+			{broker.Read, named, "GetQueueAttributes GetQueueUrl"},
+			{broker.Write, named, "SendMessage"},
+			{broker.Delete, named, "ChangeMessageVisibility DeleteMessage PurgeQueue ReceiveMessage"},
+		},
+	},
+	dynamoName: {
+		name: dynamoName, before: []string{"table/"}, part: "/index/*", asks: asksExpiry, pattern: regexp.MustCompile(`^[A-Za-z0-9_.-]{1,255}$`),
+		whole: broker.Write, whyWhole: "so that it can be asked whether its items expire",
+		rows: []row{
+			{broker.Read, named, "BatchGetItem DescribeTable GetItem"},
+			{broker.Read, parts, "Query Scan"},
+			{broker.Write, named, "PutItem UpdateItem"},
+			{broker.Delete, named, "BatchWriteItem DeleteItem"},
+		},
+	},
+	"logs": {
+		name: "logs", before: []string{"log-group:"}, part: ":*", pattern: regexp.MustCompile(`^[A-Za-z0-9_/.#-]{1,512}$`),
+		rows: []row{
+			{broker.Read, parts, "DescribeLogStreams FilterLogEvents GetLogEvents"},
+			{broker.Write, parts, "CreateLogStream PutLogEvents"},
+			{broker.Delete, parts, "DeleteLogStream"},
+		},
+	},
+	"ecr": {
+		name: "ecr", before: []string{"repository/"}, pattern: regexp.MustCompile(`^[a-z0-9][a-z0-9/_.-]{0,255}$`),
+		rows: []row{
+			{broker.Read, named, "BatchCheckLayerAvailability BatchGetImage DescribeImages GetDownloadUrlForLayer ListImages"},
+			{broker.Write, named, "CompleteLayerUpload InitiateLayerUpload PutImage UploadLayerPart"},
+			{broker.Delete, named, "BatchDeleteImage"},
+		},
+	},
+	"lambda": {
+		name: "lambda", before: []string{"function:"}, part: ":*", pattern: regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`),
+		whole: broker.Write, whyWhole: "since what a function does it does with a role of its own",
+		rows: []row{
+			{broker.Read, parts, "GetAlias GetFunctionConcurrency ListAliases"},
+			{broker.Write, parts, "InvokeFunction"},
+		},
+	},
+	"rds": {
+		name: "rds", before: []string{"cluster:", "db:"}, pattern: regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]{0,62}$`),
+		rows: []row{
+			{broker.Read, parts, "DescribeDBClusters DescribeDBInstances DescribeDBLogFiles DescribeDBSnapshots"},
+		},
+	},
 }
 
 func serviceNames() string { return strings.Join(slices.Sorted(maps.Keys(services)), ", ") }
@@ -113,38 +139,20 @@ func (s service) has() broker.Actions {
 
 // arns gives the ARNs that actions on a kind of thing are allowed on.
 func (i *Issuer) arns(t thing, on kind) []string {
-	name := t.pattern()
-	switch t.service.name {
-	case s3Name:
-		root := "arn:" + i.role.partition + ":s3:::" + t.bucket
+	if t.service.name == s3Name {
+		arn := "arn:" + i.role.partition + ":s3:::" + t.bucket
 		if on == object {
-			return []string{root + "/" + name}
+			arn += "/" + t.pattern()
 		}
-		return []string{root}
-	case "sqs":
-		return []string{i.arn("sqs", name)}
-	case "dynamodb":
-		return with(on, i.arn("dynamodb", "table/"+name), "/index/*")
-	case "logs":
-		return with(on, i.arn("logs", "log-group:"+name), ":*")
-	case "ecr":
-		return []string{i.arn("ecr", "repository/"+name)}
-	case "lambda":
-		return with(on, i.arn("lambda", "function:"+name), ":*")
-	case "rds":
-		return []string{i.arn("rds", "cluster:"+name), i.arn("rds", "db:"+name)}
-	}
-	return nil
-}
-
-// with adds the parts of a thing. A prefix covers them already.
-func with(on kind, arn, part string) []string {
-	if on != parts || strings.HasSuffix(arn, "*") {
 		return []string{arn}
 	}
-	return []string{arn, arn + part}
-}
-
-func (i *Issuer) arn(service, rest string) string {
-	return "arn:" + i.role.partition + ":" + service + ":" + i.config.Settings.Region + ":" + i.role.account + ":" + rest
+	var list []string
+	for _, before := range t.service.before {
+		arn := strings.Join([]string{"arn", i.role.partition, t.service.name, i.config.Settings.Region, i.role.account, before + t.pattern()}, ":")
+		list = append(list, arn)
+		if on == parts && t.service.part != "" && !t.prefix { // a prefix covers them already
+			list = append(list, arn+t.service.part)
+		}
+	}
+	return list
 }

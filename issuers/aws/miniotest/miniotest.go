@@ -131,7 +131,7 @@ func (s *Server) start(program string) error {
 }
 
 func (s *Server) await() error {
-	client := &http.Client{Timeout: time.Second}
+	client := &http.Client{Timeout: 10 * time.Second}
 	for until := time.Now().Add(startWithin); time.Now().Before(until); time.Sleep(50 * time.Millisecond) {
 		answer, err := client.Get(s.URL + "/minio/health/cluster")
 		if err != nil {
