@@ -117,7 +117,10 @@ func (a *app) notEnrolled(err, cleanup error) error {
 // askName prompts for the agent's name, where there is somebody to ask.
 func (a *app) askName(input *bufio.Reader) (string, error) {
 	if !isTerminal(a.stdin) {
-		return "", &usageError{"no agent: expected --agent NAME, as the operator added it"}
+		return "", &hintError{
+			err:  &usageError{"no agent: expected --agent NAME, as the operator added it"},
+			hint: "an operator runs `hourkeyd agent add NAME --owner HUMAN`, which prints the one-time code",
+		}
 	}
 	fmt.Fprint(a.stderr, "Agent: ")
 	return readLine(input)

@@ -177,12 +177,20 @@ func hintOf(err error) string {
 		return open.next()
 	}
 	if problem, found := api.AsProblem(err); found {
-		return problem.Next
+		return nextOf(problem)
 	}
 	if call, found := errors.AsType[*net.OpError](err); found && call.Op == "dial" {
 		return "see that the broker runs, and that this machine reaches it; without it nothing is issued, and what was issued ends in its time"
 	}
 	return ""
+}
+
+// nextOf is the broker's own next step or, for a thing that it does not know, where its name stands.
+func nextOf(problem *api.Problem) string {
+	if problem.Next == "" && problem.Code == api.CodeNotFound {
+		return "`hourkey requests` and `hourkey leases --all` list what this agent has"
+	}
+	return problem.Next
 }
 
 // deciding gives the reasons that denied or, when none says so, the first.

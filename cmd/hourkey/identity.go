@@ -90,11 +90,24 @@ func (a *app) identity() (*identity, error) {
 	case 1:
 		return loadIdentity(paths[0])
 	}
-	var hosts []string
+	var brokers []string
 	for _, path := range paths {
-		hosts = append(hosts, filepath.Base(filepath.Dir(path)))
+		brokers = append(brokers, a.originOf(path))
 	}
-	return nil, &hintError{err: &usageError{"several brokers are enrolled: " + strings.Join(hosts, ", ")}, hint: "set HOURKEY_URL to the one that is meant"}
+	return nil, &hintError{
+		err:  &usageError{"several brokers are enrolled: " + strings.Join(brokers, ", ")},
+		hint: "set HOURKEY_URL to the one that is meant, like HOURKEY_URL=" + brokers[0],
+	}
+}
+
+// originOf is the URL of the broker that a key is for, or the name of its folder where the two do not agree.
+func (a *app) originOf(path string) string {
+	if id, err := loadIdentity(path); err == nil {
+		if at, err := a.identityPath(id.Origin); err == nil && at == path {
+			return id.Origin
+		}
+	}
+	return filepath.Base(filepath.Dir(path))
 }
 
 // escapeGlob makes a folder's name stand for itself.

@@ -26,7 +26,7 @@ func (a *app) tasksCommand() *cobra.Command {
 				return err
 			}
 			if len(tasks) == 0 {
-				a.say("no task lists agent %s", id.Agent)
+				a.say("no task lists agent %s: a person adds it to `agents:` of a task (policies/tasks), and runs `hourkeyd reload`", id.Agent)
 			}
 			return a.show(api.TaskList{Tasks: tasks}, func(out io.Writer) { taskList(out, tasks) })
 		}),

@@ -22,7 +22,7 @@ import (
 
 func (m *Main) auditCommand() *cobra.Command {
 	export := &cobra.Command{
-		Use: "export [FILE]", Short: "Write the event log as JSON lines, signed; to the standard output without FILE", Args: cobra.MaximumNArgs(1),
+		Use: "export [FILE]", Short: "Write the event log as JSON lines, signed; to the standard output without FILE", Args: takesUpTo(1, "FILE"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return m.stream(c.Context(), "/export", m.Stdout, (*daemon.Stack).Export)
@@ -31,7 +31,7 @@ func (m *Main) auditCommand() *cobra.Command {
 		},
 	}
 	checkpoint := &cobra.Command{
-		Use: "checkpoint", Short: "Sign the event log as it stands; keep the output elsewhere, for audit verify --checkpoint", Args: cobra.NoArgs,
+		Use: "checkpoint", Short: "Sign the event log as it stands; keep the output elsewhere, for audit verify --checkpoint", Args: takes(),
 		RunE: func(c *cobra.Command, _ []string) error {
 			var signed string
 			if err := m.ask(c.Context(), http.MethodGet, "/checkpoint", nil, &signed); err != nil {
@@ -52,7 +52,7 @@ type verified struct {
 func (m *Main) verifyCommand() *cobra.Command {
 	var key, kept string
 	c := &cobra.Command{
-		Use: "verify FILE", Short: "Prove that an exported log was not changed", Args: cobra.ExactArgs(1),
+		Use: "verify FILE", Short: "Prove that an exported log was not changed", Args: takes("FILE"),
 		Long: "verify needs the exported file and the public key of the log: given with --key, as text or as a file,\n" +
 			"or asked of the running broker. Without a checkpoint that you kept it cannot see a tail that was cut off.",
 		RunE: func(c *cobra.Command, args []string) error {
@@ -117,7 +117,9 @@ func (m *Main) publicKey(ctx context.Context, given string) (string, error) {
 
 func (m *Main) backupCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "backup FILE", Short: "Copy the store, of a running broker too; the key that opens it is not in it", Args: cobra.ExactArgs(1),
+		Use: "backup FILE", Short: "Copy the store, of a running broker too; the key that opens it is not in it", Args: takes("FILE"),
+		Long: "backup copies the store as it is at one moment, into a new file; the broker may run. Keep the key of the store (keys,\n" +
+			"in hourkey.yaml) elsewhere: it is in no backup, and without it a backup cannot be opened.",
 		RunE: func(c *cobra.Command, args []string) error {
 			return m.streamTo(c.Context(), "/backup", args[0], (*daemon.Stack).Backup)
 		},
@@ -182,7 +184,7 @@ func (m *Main) offline() (daemon.Offline, error) {
 
 func (m *Main) restoreCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "restore FILE", Short: "Put a backup in the place of the store; the broker must be stopped", Args: cobra.ExactArgs(1),
+		Use: "restore FILE", Short: "Put a backup in the place of the store; the broker must be stopped", Args: takes("FILE"),
 		Long: "restore keeps the former store beside the new one. What opens next is frozen, has a new installation id,\n" +
 			"ends every lease that the backup thought alive, and has forgotten every approval that was open.",
 		RunE: func(c *cobra.Command, args []string) error {
@@ -209,7 +211,10 @@ func (m *Main) restoreCommand() *cobra.Command {
 
 func (m *Main) resetCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "reset NAME", Short: "Forget a human's passkeys, freeze everything; the broker must be stopped", Args: cobra.ExactArgs(1),
+		Use: "reset NAME", Short: "Forget a human's passkeys, freeze everything; the broker must be stopped", Args: takes("NAME"),
+		Long: "reset is for the last operator who has lost every passkey; while another operator is left, invite again instead. It\n" +
+			"acts at once: the passkeys of that human are gone, requests and approvals that are open are void, everything is\n" +
+			"frozen, and every page says so for 7 days. It prints a one-time code for a new passkey.",
 		RunE: func(c *cobra.Command, args []string) error {
 			offline, err := m.offline()
 			if err != nil {

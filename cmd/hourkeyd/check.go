@@ -47,8 +47,13 @@ type checkedTarget struct {
 func (m *Main) checkCommand() *cobra.Command {
 	var live bool
 	c := &cobra.Command{
-		Use: "check", Short: "Validate every file; --live also asks the targets and prints what mends their walls", Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return m.check(c.Context(), live) },
+		Use: "check", Short: "Validate every file; --live also asks the targets and prints what mends their walls", Args: takes(),
+		Long: "check reads every file as serve would, and says which line is wrong. With --live it also asks each target, with the\n" +
+			"broker's own login, who it is and what its walls are: REFUSED is what nothing is issued for, a warning is what\n" +
+			"reviewers are told; below each stands what mends it, to paste at the provider. It changes nothing, and needs no\n" +
+			"running broker. Exit code 1 when a file is wrong or something is REFUSED.",
+		Example: "  hourkeyd check --live\n  hourkeyd check --live -o json | jq -r '.targets[] | select(.target == \"staging/cluster\").mend'",
+		RunE:    func(c *cobra.Command, _ []string) error { return m.check(c.Context(), live) },
 	}
 	c.Flags().BoolVar(&live, "live", false, "connect to each target with the broker's own login and audit its walls")
 	return c
@@ -64,6 +69,7 @@ func (m *Main) check(ctx context.Context, live bool) error {
 	if err != nil {
 		return err
 	}
+	m.noteIdleGroups(set)
 	secrets, err := daemon.OpenReferences(set.Server, config.Secrets{Guard: m.Guard, Lookup: m.Lookup}, m.Now)
 	if err != nil {
 		return err

@@ -66,7 +66,7 @@ func (m *Main) classifyCommand() *cobra.Command {
 		Example: "  hourkeyd classify railway --document 'mutation { volumeDelete(volumeId: \"3d2c42fb\") }'\n" +
 			"  hourkeyd classify github DELETE /repos/acme/shop\n" +
 			"  hourkeyd classify aws s3:DeleteObject",
-		Args:              cobra.RangeArgs(1, 3),
+		Args:              takesUpTo(2, "PROVIDER", "METHOD", "PATH"),
 		ValidArgsFunction: completeProvider,
 		RunE: func(_ *cobra.Command, args []string) error {
 			answer, err := m.classify(q, args)

@@ -46,7 +46,7 @@ func (m *Main) Run(ctx context.Context) int {
 	log.SetOutput(io.Discard) // net/http writes there what providers sent: what we have to say goes through our own log
 	root := m.root()
 	root.SetArgs(m.Args)
-	err := root.ExecuteContext(ctx)
+	c, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitDone
 	}
@@ -54,7 +54,7 @@ func (m *Main) Run(ctx context.Context) int {
 		return int(code) // the command has said everything
 	}
 	if !m.started {
-		m.complain(broker.Errorf(broker.CodeInvalid, "%s", err.Error()).WithNext("hourkeyd --help, or hourkeyd COMMAND --help"))
+		m.complain(broker.Errorf(broker.CodeInvalid, "%s", err.Error()).WithNext("%s", howTo(c)))
 		return exitUsage
 	}
 	m.complain(err)
@@ -120,7 +120,7 @@ func (m *Main) mark(c *cobra.Command) {
 func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 	c := &cobra.Command{Use: use, Short: short, Args: func(c *cobra.Command, args []string) error {
 		if len(args) > 0 {
-			return fmt.Errorf("unknown command %q for %q", args[0], c.CommandPath())
+			return notOf(c, args[0])
 		}
 		return fmt.Errorf("%s needs one of: %s", c.CommandPath(), names(commands))
 	}, Run: func(*cobra.Command, []string) {}}

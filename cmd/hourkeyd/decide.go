@@ -36,7 +36,7 @@ func (m *Main) decideCommand() *cobra.Command {
 	var scopes []string
 	c := &cobra.Command{
 		Use:   "decide --agent NAME --task NAME --environment NAME [--scope SCOPE]…",
-		Short: "What would happen, and which line says so; from the files alone", Args: cobra.NoArgs,
+		Short: "What would happen, and which line says so; from the files alone", Args: takes(),
 		Long: "decide reads the files and says what a request would come to, with every line that takes part.\n" +
 			"It asks no provider, so that a pattern is judged as a pattern. Exit code: 0 allow, 3 deny, 4 humans decide.",
 		RunE: func(*cobra.Command, []string) error {

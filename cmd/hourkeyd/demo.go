@@ -15,7 +15,7 @@ import (
 func (m *Main) demoCommand() *cobra.Command {
 	var auto bool
 	c := &cobra.Command{
-		Use: "demo", Short: "The nine-second drill: what happened, and the same with Hourkey", Args: cobra.NoArgs,
+		Use: "demo", Short: "The nine-second drill: what happened, and the same with Hourkey", Args: takes(),
 		Long: "demo replays the incident of 2026 on a faithful Railway that really loses data, first as it was, then\n" +
 			"through Hourkey's gateway, where you are the reviewer. One process, a temporary folder, nothing to\n" +
 			"install, and nobody outside this machine is called. It exits with 1 when a wall is off.",

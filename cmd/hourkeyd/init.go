@@ -22,7 +22,11 @@ type initialised struct {
 func (m *Main) initCommand() *cobra.Command {
 	var human string
 	c := &cobra.Command{
-		Use: "init [DIR]", Short: "Write a first configuration; never overwrites", Args: cobra.MaximumNArgs(1),
+		Use: "init [DIR]", Short: "Write a first configuration; never overwrites", Args: takesUpTo(1, "DIR"),
+		Long: "init writes hourkey.yaml, an environment, a task and a guardrail into the folder, each explained where it stands,\n" +
+			"with an example of a target for every provider; and AGENTS.md, which tells agents how to ask. It makes neither\n" +
+			"store nor key: serve does. What is there already is never overwritten.",
+		Example: "  hourkeyd init ~/hourkey --human alice",
 		RunE: func(_ *cobra.Command, args []string) error {
 			dir := "."
 			if len(args) > 0 {
@@ -94,11 +98,13 @@ func (m *Main) initialised(dir, human string, files, kept []scaffold.File) error
 const nextSteps = `
 Next:
   1. edit %s: which database, and which role owns its tables; or AWS,
-     Kubernetes, Vault, Railway or GitHub: each stands there as an example
+     Kubernetes, Vault, Railway or GitHub: each stands there as an example. Without a database,
+     take orders-db out there, and fix-orders-data out of policies/tasks/orders.yaml
   2. export STAGING_ADMIN_DSN=postgres://…    the broker's own login, where agents cannot read it
   3. hourkeyd check --live                    prints the SQL that is still missing
   4. hourkeyd serve                           in another terminal
   5. %-40s your passkey; then open the page that serve names
+  6. copy AGENTS.md to where agents work      it tells them how to ask; in Claude Code's CLAUDE.md: @AGENTS.md
 
 An agent under your own OS user can read what you can read. ` + "`hourkeyd install`" + ` gives the broker a user of its own.
 `

@@ -19,7 +19,7 @@ func (m *Main) installCommand() *cobra.Command {
 	var human string
 	var dryRun bool
 	c := &cobra.Command{
-		Use: "install", Short: "Set up a systemd service under an OS user of its own; as root", Args: cobra.NoArgs,
+		Use: "install", Short: "Set up a systemd service under an OS user of its own; as root", Args: takes(),
 		Long: "install makes the OS user hourkey, /etc/hourkey, /var/lib/hourkey and a hardened systemd unit.\n" +
 			"What is there already stays as it is. It starts nothing.",
 		RunE: func(c *cobra.Command, _ []string) error {

@@ -81,11 +81,9 @@ func gone(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 func eventually(try func() error) (err error) {
-	for range 200 {
-		if err = try(); err == nil {
-			return nil
+	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		if err = try(); err == nil || time.Now().After(end) {
+			return err
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
-	return err
 }

@@ -36,11 +36,11 @@ type packChange struct {
 func (m *Main) packsCommand() *cobra.Command {
 	return group("packs", "What the gateway knows of providers",
 		&cobra.Command{
-			Use: "list", Short: "List the providers, their rows and the description that those were written for", Args: cobra.NoArgs,
+			Use: "list", Short: "List the providers, their rows and the description that those were written for", Args: takes(),
 			RunE: func(*cobra.Command, []string) error { return m.listPacks() },
 		},
 		&cobra.Command{
-			Use: "diff PROVIDER FILE", Short: "What a new version of a provider's description adds, as rows to fill", Args: cobra.ExactArgs(2),
+			Use: "diff PROVIDER FILE", Short: "What a new version of a provider's description adds, as rows to fill", Args: takes("PROVIDER", "FILE"),
 			Long: "diff compares FILE, a provider's published description (GraphQL introspection as JSON, or a table of method\n" +
 				"and path) or a list that `packs extract` made, with what the pack was written for. Operations that are new\n" +
 				"are printed as rows to fill in; until they are, the gateway refuses them. Nothing is changed.",
@@ -48,7 +48,7 @@ func (m *Main) packsCommand() *cobra.Command {
 			RunE:              func(_ *cobra.Command, args []string) error { return m.diffPack(args[0], args[1]) },
 		},
 		&cobra.Command{
-			Use: "extract PROVIDER FILE", Short: "Print the list of facts that a pack is checked against, from a description", Args: cobra.ExactArgs(2),
+			Use: "extract PROVIDER FILE", Short: "Print the list of facts that a pack is checked against, from a description", Args: takes("PROVIDER", "FILE"),
 			ValidArgsFunction: completeProvider,
 			RunE:              func(_ *cobra.Command, args []string) error { return m.extractList(args[0], args[1]) },
 		},

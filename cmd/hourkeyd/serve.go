@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/hourkey/hourkey/broker"
 	"github.com/hourkey/hourkey/cmd/hourkeyd/config"
 	"github.com/hourkey/hourkey/cmd/hourkeyd/daemon"
 )
@@ -20,7 +22,7 @@ import (
 func (m *Main) serveCommand() *cobra.Command {
 	var service bool
 	c := &cobra.Command{
-		Use: "serve", Short: "Run the broker", Args: cobra.NoArgs,
+		Use: "serve", Short: "Run the broker", Args: takes(),
 		Long: "serve runs the broker until it gets SIGTERM or SIGINT. SIGHUP reloads, like `hourkeyd reload`.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGTERM, syscall.SIGINT)
@@ -47,7 +49,7 @@ func (m *Main) serve(ctx context.Context, reloads <-chan os.Signal, service bool
 		Reloads: reloads, OwnUser: service && installed(path),
 	})
 	if err != nil {
-		return err
+		return notOpened(err)
 	}
 	banner, err := d.Banner(ctx)
 	if err != nil {
@@ -57,6 +59,20 @@ func (m *Main) serve(ctx context.Context, reloads <-chan os.Signal, service bool
 		return err
 	}
 	return d.Run(ctx)
+}
+
+// notOpened adds to an error that only the system's words explain what to do about it.
+func notOpened(err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return broker.Errorf(broker.CodeUnavailable, "another program listens there").Because(err).
+			WithNext("stop it, or set another port: `listen` in hourkey.yaml, or HOURKEY_LISTEN=127.0.0.1:PORT")
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return broker.Errorf(broker.CodeUnavailable, "this machine has no such address").Because(err).
+			WithNext("set `listen` in hourkey.yaml to an address of this machine, like 127.0.0.1:8750")
+	default:
+		return err
+	}
 }
 
 // installed tells whether this is the set-up that `hourkeyd install` makes: an unprivileged user whose

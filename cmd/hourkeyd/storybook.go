@@ -22,7 +22,7 @@ import (
 func (m *Main) storybookCommand() *cobra.Command {
 	var listen, out string
 	c := &cobra.Command{
-		Use: "storybook [--listen ADDRESS | --out DIR]", Short: "Every state of every page, from fixtures", Args: cobra.NoArgs,
+		Use: "storybook [--listen ADDRESS | --out DIR]", Short: "Every state of every page, from fixtures", Args: takes(),
 		Long: "storybook shows every page in every state that it can have: for whoever reviews the pages, or changes them.\n" +
 			"Nothing in it is real. It is served on this machine alone, until ^C; with --out it is written as files\n" +
 			"that open from the disk.",

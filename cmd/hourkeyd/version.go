@@ -39,7 +39,7 @@ func thisBuild() build {
 }
 
 func (m *Main) versionCommand() *cobra.Command {
-	return &cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+	return &cobra.Command{Use: "version", Short: "Print the version", Args: takes(), RunE: func(*cobra.Command, []string) error {
 		b := thisBuild()
 		return m.say(b, func(w io.Writer) {
 			_, _ = fmt.Fprintf(w, "hourkeyd %s (%s, %s)\n", b.Version, cmp.Or(b.Revision, "revision not known"), b.Go)

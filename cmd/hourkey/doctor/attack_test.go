@@ -292,7 +292,7 @@ func TestBombsOfNestingAndAliasesEnd(t *testing.T) {
 	b.tree("local.env", strings.Repeat("token_railway A=postgres://u:s3cretpassword@h/d\nA=postgres://u:s3cretpassword@h/d\n", 10_000))
 	start := time.Now()
 	b.wantNone()
-	if spent := time.Since(start); spent > 10*time.Second {
+	if spent := time.Since(start); spent > time.Minute {
 		t.Errorf("it took %v", spent)
 	}
 }

@@ -44,8 +44,7 @@ func (s *Stack) past(ctx context.Context) (past, error) {
 func (p past) freezeBy(ctx context.Context, b *broker.Broker, now time.Time) error {
 	freezes := p.freezes
 	if p.behind != nil {
-		reason := "the store is behind its anchor: it may be an older copy"
-		freezes = append(slices.Clone(freezes), broker.Freeze{Of: broker.FreezeAll, Reason: reason})
+		freezes = append(slices.Clone(freezes), broker.Freeze{Of: broker.FreezeAll, Reason: p.behind.Error()})
 	}
 	inForce, err := b.Freezes(ctx)
 	if err != nil {

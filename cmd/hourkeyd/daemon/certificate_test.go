@@ -37,7 +37,7 @@ func certify(t *testing.T, dir string, serial int64) {
 func serialAt(t *testing.T, address string) int64 {
 	t.Helper()
 	dialer := &tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	conn, err := dialer.DialContext(ctx, "tcp", address)
 	must(t, err)

@@ -96,6 +96,9 @@ func (d *Daemon) open(ctx context.Context, set *config.Set) (err error) {
 	if err := d.openBroker(ctx, set, past); err != nil {
 		return err
 	}
+	// Before the doors: a start that fails at them, like at a port that is taken, must not leave a store without an
+	// anchor, which the next start would take for one that was put back, and freeze everything.
+	(&anchorer{stack: d.stack, broker: d.broker, log: d.options.Log}).write(ctx)
 	return d.listen(ctx)
 }
 

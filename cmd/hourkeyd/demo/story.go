@@ -50,6 +50,7 @@ func wrapped(text string) (lines []string) {
 
 // askYou tells what to do on the page. The page of the request comes by itself after the passkey.
 func (s *story) askYou(origin, name, code string, asked pending) {
+	port := origin[strings.LastIndexByte(origin, ':')+1:]
 	s.printf(`
      1. open      %s/invite
      2. type      name %s   code %s
@@ -59,12 +60,12 @@ func (s *story) askYou(origin, name, code string, asked pending) {
         approve with the passkey, or deny
 
    No passkey on this machine? The browser offers "use a phone", and Chromium has a virtual one in its
-   developer tools (More tools, WebAuthn). No browser here? ssh -L with this port from a machine that
-   has one, keeping the name localhost; or run the drill with --auto.
+   developer tools (More tools, WebAuthn). No browser here? From a machine that
+   has one: ssh -L %s:localhost:%s and this machine's name, keeping the name localhost; or run the drill with --auto.
 
    Waiting for you … (Ctrl-C ends the drill)
 
-`, origin, name, code, asked.page, asked.phrase)
+`, origin, name, code, asked.page, asked.phrase, port, port)
 }
 
 func (s *story) end(auto bool) {
