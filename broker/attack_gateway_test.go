@@ -277,11 +277,7 @@ func TestOutcomeOfAWriteIsLostWhileTheLogFails(t *testing.T) {
 	time.Sleep(200 * time.Millisecond) // the log is failing now
 	g.Used(t.Context(), g.lease, pass, call, "outcome unknown")
 	g.Store.Fail(nil)
-	time.Sleep(900 * time.Millisecond)
-	stop()
-	if g.Events(broker.EventCallAnswered) != 1 {
-		t.Error("the log does not say how the write came out, and never will")
-	}
+	until(t, "the log says how the write came out", func() bool { return g.Events(broker.EventCallAnswered) == 1 })
 }
 
 // A read that passed before the release is written after it, with the time of writing.
@@ -376,10 +372,7 @@ func TestReadsPassAfterAFreezeThatIsBeingWritten(t *testing.T) {
 	go func() {
 		_, _ = g.Freeze(context.WithoutCancel(t.Context()), broker.Caller{Kind: broker.CallerSocket}, broker.Freeze{Of: broker.FreezeAll})
 	}()
-	time.Sleep(200 * time.Millisecond)
-	if list, err := g.Freezes(t.Context()); err != nil || len(list) != 1 {
-		t.Fatal(list, err)
-	}
+	until(t, "frozen", func() bool { list, err := g.Freezes(t.Context()); return err == nil && len(list) == 1 })
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if _, err := g.Use(ctx, g.lease, broker.Call{Operation: "get", Touches: []broker.Touched{touched}}); err == nil {
@@ -412,16 +405,9 @@ func TestFreezeWithAHangingDiskCutsEveryCall(t *testing.T) {
 		defer close(done)
 		_, _ = g.Freeze(context.WithoutCancel(t.Context()), broker.Caller{Kind: broker.CallerSocket}, broker.Freeze{Of: broker.FreezeAll})
 	}()
-	time.Sleep(5 * time.Second)
-	going := 0
-	for _, life := range lives {
-		if life.Err() == nil {
-			going++
-		}
-	}
-	if going > 0 {
-		t.Errorf("five seconds after everything was frozen, calls of %d of %d leases go on", going, len(lives))
-	}
+	until(t, "the calls of all are cut", func() bool {
+		return !slices.ContainsFunc(lives, func(life context.Context) bool { return life.Err() == nil })
+	})
 	close(release)
 	<-done
 }
@@ -633,10 +619,7 @@ func TestClockThatJumpsCutsWhatIsUnderWay(t *testing.T) {
 	stop := g.run()
 	defer stop()
 	g.Clock.Advance(time.Hour)
-	time.Sleep(1500 * time.Millisecond)
-	if g.lease.Ends.Err() == nil {
-		t.Error("its hour is over, and its calls go on")
-	}
+	until(t, "its hour is over, and its calls are cut", func() bool { return g.lease.Ends.Err() != nil })
 }
 
 func TestAdmissionIsNotRememberedBeyondWhatEndsIt(t *testing.T) {

@@ -120,10 +120,15 @@ func orElse(text, otherwise string) string {
 	return text
 }
 
-// approvalsOf lists a request's approvals in the order in which they were given.
+// approvalsOf lists a request's approvals in the order in which they were given, those that were left out included.
 func approvalsOf(r Reader, request string) ([]Approval, error) {
+	void, err := list[Approval](r, "approval", "void/"+request)
+	if err != nil {
+		return nil, err
+	}
 	approvals, err := list[Approval](r, "approval", "request/"+request)
-	slices.SortFunc(approvals, func(a, b Approval) int { return a.At.Compare(b.At) })
+	approvals = append(void, approvals...)
+	slices.SortStableFunc(approvals, func(a, b Approval) int { return a.At.Compare(b.At) })
 	return approvals, err
 }
 
@@ -454,6 +459,9 @@ func (b *Broker) giveBack(ctx context.Context, id string) {
 
 // recordRefusedCollect writes down that something was decided and yet not issued.
 func (b *Broker) recordRefusedCollect(ctx context.Context, request Request, refusal error) error {
+	if err := b.mayIdle(Agent{Name: request.Agent, Owner: request.Owner, Thumbprint: request.AgentKey}, request.Task); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordFor)
 	defer cancel()
 	err := b.update(ctx, func(tx Tx) error {

@@ -229,14 +229,25 @@ func (b *Broker) Release(ctx context.Context, caller Caller, id string) error {
 	return b.end(ctx, id, CauseReleased, caller.Actor())
 }
 
-// Revoke ends a lease: any for operators and the admin socket, those on their behalf for an agent's owner.
+// MayRevoke tells whether the caller may end a lease: nil, or why not. Operators and the admin socket may end any,
+// an agent's owner those that live on the owner's behalf.
+func (b *Broker) MayRevoke(caller Caller, lease Lease) error {
+	if lease.isOf(caller) || b.mustOperate(caller) == nil {
+		return nil
+	}
+	return Errorf(CodeForbidden, "a lease is ended by an operator, or by the human whom its agent works for").WithNext("ask an operator")
+}
+
+// Revoke ends a lease, whoever may (MayRevoke).
 func (b *Broker) Revoke(ctx context.Context, caller Caller, id string) error {
-	operates := b.mustOperate(caller)
 	lease, err := b.lease(ctx, id)
-	switch {
-	case operates != nil && (err != nil || !lease.isOf(caller)): // who may not end it is not told whether there is one
-		return operates
-	case err != nil:
+	if err != nil {
+		lease = Lease{} // nobody's: who may not end it is not told whether there is one
+	}
+	if refused := b.MayRevoke(caller, lease); refused != nil {
+		return refused
+	}
+	if err != nil {
 		return noLease(id, err)
 	}
 	return b.end(ctx, id, CauseRevoked, caller.Actor())

@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Code is the stable name of a kind of error. Only web turns a code into an HTTP status.
@@ -30,12 +31,13 @@ const (
 // Message, Field, Next and Reasons are for the caller; Err is for the operator's log and never leaves.
 type Error struct {
 	Code    Code
-	Message string   // one sentence: what is refused, and why
-	Field   string   // the input that was wrong, empty if none
-	Next    string   // the next step, empty if there is none
-	Reasons []Reason // the lines that decided, for a denial
-	Request string   // that waits for a human, for CodePending of a call through the gateway
-	URL     string   // where that human decides
+	Message string        // one sentence: what is refused, and why
+	Field   string        // the input that was wrong, empty if none
+	Next    string        // the next step, empty if there is none
+	Reasons []Reason      // the lines that decided, for a denial
+	Request string        // that waits for a human, for CodePending of a call through the gateway
+	URL     string        // where that human decides
+	After   time.Duration // when to try again, for CodeSlowDown; 0: soon
 	Err     error
 }
 

@@ -1,8 +1,10 @@
 package broker
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -30,9 +32,16 @@ type RequestEvent struct {
 	Seconds      float64      `json:"seconds,omitempty"`  // from submit to this
 	Approval     *Approval    `json:"approval,omitempty"` // statement and assertion, for anyone to check
 
+	Void []VoidApproval `json:"void,omitempty"` // on an approval: earlier ones that do not count any more
+
 	// OwnerMayApprove names the environments in which the agent's owner is one of those asked: that human's own
 	// signature counts there (owner_may_approve).
 	OwnerMayApprove []string `json:"owner_may_approve,omitempty"`
+
+	// Count is of hourkey.request.denied: so many asks since Since that were not answered, because the agent asked too
+	// often for what it did not get. 0: one ask, which was.
+	Count int       `json:"count,omitempty"`
+	Since time.Time `json:"since,omitzero"`
 }
 
 // EventItem is one target of a request.
@@ -66,16 +75,36 @@ func eventItems(items []Item) []EventItem {
 	return out
 }
 
+// denialEvent is bounded, whatever was asked: the agent alone decides how long that is, and the log keeps it for good.
 func denialEvent(ask Ask, agent Agent, refusal error) RequestEvent {
 	data := RequestEvent{
-		Agent: ask.Agent, AgentKey: ask.AgentKey, Owner: agent.Owner, Task: ask.Task, Environments: ask.Environments,
+		Agent: ask.Agent, AgentKey: ask.AgentKey, Owner: agent.Owner, Task: ask.Task, Environments: fitting(ask.Environments),
 		Reason: ask.Reason, Outcome: Deny, Code: CodeOf(refusal),
-		Items: []EventItem{{Scopes: Texts(ask.Scopes)}},
+		Items: []EventItem{{Scopes: fitting(Texts(ask.Scopes))}},
 	}
 	if e, ok := errors.AsType[*Error](refusal); ok {
-		data.Refusal, data.Reasons = e.Message, e.Reasons
+		data.Refusal = short(e.Message)
+		for _, reason := range e.Reasons[:min(len(e.Reasons), maxReasons)] { // the deciding first
+			reason.Text = short(reason.Text)
+			data.Reasons = append(data.Reasons, reason)
+		}
 	}
 	return data
+}
+
+const maxReasons = 4 // of a denied ask
+
+// fitting keeps the first texts, as many as are maxSaid bytes together. Of others it keeps how many they are, and the
+// SHA-256 of all: whoever has the ask can prove that it was this one.
+func fitting(texts []string) []string {
+	size := 0
+	for at, text := range texts {
+		if size += len(text); size > maxSaid {
+			all := sha256.Sum256([]byte(strings.Join(texts, "\n")))
+			return append(texts[:at:at], fmt.Sprintf("… and %d more (cut; SHA-256 of all %d, one in a line: %x)", len(texts)-at, len(texts), all))
+		}
+	}
+	return texts
 }
 
 // LeaseEvent is the data of the hourkey.lease.* events.

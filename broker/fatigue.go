@@ -36,6 +36,9 @@ func (b *Broker) foldPending(ctx context.Context, next Request) (*Request, error
 	if err := b.store.View(ctx, find); err != nil || same == nil {
 		return nil, err
 	}
+	if err := b.mayIdle(Agent{Name: same.Agent, Owner: same.Owner, Thumbprint: same.AgentKey}, same.Task); err != nil {
+		return nil, err
+	}
 	err := b.update(ctx, func(tx Tx) error {
 		if err := find(tx); err != nil || same == nil {
 			return err
@@ -49,7 +52,10 @@ func (b *Broker) foldPending(ctx context.Context, next Request) (*Request, error
 		}
 		data := b.requestEvent(*same)
 		data.Reason = next.Reason
-		return b.append(tx, EventRequestRepeated, "agent:"+same.Agent, same.ID, data)
+		if err := b.append(tx, EventRequestRepeated, "agent:"+same.Agent, same.ID, data); err != nil {
+			return err
+		}
+		return b.recount(tx, same)
 	})
 	return same, err
 }

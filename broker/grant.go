@@ -110,7 +110,7 @@ func (c *Configuration) missing(request Request, approvals []Approval) []string 
 	for _, need := range request.Needs {
 		humans := map[string]bool{} // distinct reviewers that count
 		for _, approval := range approvals {
-			if c.counts(approval.Reviewer, request.Owner, need.Environment) {
+			if approval.Void == "" && c.counts(approval.Reviewer, request.Owner, need.Environment) {
 				humans[approval.Reviewer] = true
 			}
 		}
@@ -122,7 +122,8 @@ func (c *Configuration) missing(request Request, approvals []Approval) []string 
 }
 
 // verifyApprovals checks every signature once more, and that each is over this very request: it replays
-// the approvals in their order, because a later reviewer saw what an earlier one had narrowed.
+// the approvals in their order, because a later reviewer saw what an earlier one had narrowed. One that was left out
+// is replayed too: what it took out stays out.
 func (b *Broker) verifyApprovals(r Reader, cfg *Configuration, request Request, approvals []Approval) error {
 	shown := request
 	shown.Granted, shown.GrantedTTL = nil, 0
@@ -167,6 +168,9 @@ func (b *Broker) verifyApproval(r Reader, cfg *Configuration, shown Request, app
 		return Errorf(CodeDenied, "the statement is wider than the request (invariant 5)")
 	case !slices.Equal(s.Typed, cfg.MustType(approval.Items)):
 		return Errorf(CodeDenied, "the reviewer did not type where this deletes")
+	}
+	if approval.Void != "" {
+		return nil // it counts for nobody
 	}
 	passkey := Passkey{ID: approval.Passkey}
 	if err := r.Load(&passkey); err != nil {

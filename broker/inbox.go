@@ -18,6 +18,8 @@ const (
 type Inbox struct {
 	Requests []Request // at most 50: the worst loss first, then what ends soonest
 	Waiting  int       // pending requests of this human's environments, those above included
+	Cut      bool      // more than 500 of an environment are this human's own, or signed: those behind them are only counted
+	Away     bool      // groups of this human wait for a fresh single sign-on: what waits for those is not in here
 	Agents   []Agent   // inert, owned by this human
 	Passkeys []WaitingPasskey
 	Pins     []Pin    // unconfirmed or changed, for operators
@@ -28,9 +30,9 @@ type Inbox struct {
 // Inbox lists what waits for this human. It reads the requests that it gives and counts the others.
 func (b *Broker) Inbox(ctx context.Context, human string) (Inbox, error) {
 	cfg := b.Configuration()
-	var inbox Inbox
+	inbox := Inbox{Away: cfg.isAway(human)}
 	err := b.store.View(ctx, func(r Reader) (err error) {
-		if inbox.Requests, inbox.Waiting, err = b.waiting(r, cfg, human); err != nil {
+		if err := b.waiting(r, cfg, human, &inbox); err != nil {
 			return err
 		}
 		if inbox.Agents, err = list[Agent](r, "agent", ""); err != nil {
@@ -64,9 +66,10 @@ func (b *Broker) Inbox(ctx context.Context, human string) (Inbox, error) {
 	return inbox, err
 }
 
-// waiting gives the requests that this human would decide first, and counts those of the environments that
-// the human reviews.
-func (b *Broker) waiting(r Reader, cfg *Configuration, human string) (first []Request, all int, err error) {
+// waiting puts the requests that this human would decide first into the inbox, and counts those of the environments
+// that the human reviews.
+func (b *Broker) waiting(r Reader, cfg *Configuration, human string, inbox *Inbox) error {
+	var first []Request
 	ids := map[string]bool{} // seen, for a request of two environments
 	for _, environment := range cfg.reviewedBy(human) {
 		read, kept := 0, 0
@@ -76,7 +79,12 @@ func (b *Broker) waiting(r Reader, cfg *Configuration, human string) (first []Re
 				return err
 			}
 			ids[id] = true
-			if all++; kept == inboxShows || read == inboxReads {
+			inbox.Waiting++
+			switch {
+			case kept == inboxShows:
+				return nil
+			case read == inboxReads:
+				inbox.Cut = true
 				return nil
 			}
 			read++
@@ -89,7 +97,7 @@ func (b *Broker) waiting(r Reader, cfg *Configuration, human string) (first []Re
 				return err
 			}
 			if !decides {
-				all--
+				inbox.Waiting--
 				return nil
 			}
 			kept++
@@ -97,11 +105,12 @@ func (b *Broker) waiting(r Reader, cfg *Configuration, human string) (first []Re
 			return nil
 		})
 		if err != nil {
-			return nil, 0, err
+			return err
 		}
 	}
 	slices.SortFunc(first, func(a, b Request) int { return cmp.Or(cmp.Compare(a.urgency(), b.urgency()), cmp.Compare(a.ID, b.ID)) })
-	return first[:min(len(first), inboxShows)], all, nil
+	inbox.Requests = first[:min(len(first), inboxShows)]
+	return b.recountAll(r, inbox.Requests)
 }
 
 // idOf gives the id of a request's record, which stands first in it: to count ten thousand, none is read whole.
@@ -123,7 +132,7 @@ func (b *Broker) waitsForHuman(r Reader, cfg *Configuration, human string, reque
 	if b.mayDecide(cfg, human, request) != nil {
 		return false, nil
 	}
-	signed, err := load(r, &Approval{Request: request.ID, Reviewer: human})
+	signed, err := b.approvedBy(r, request, human)
 	return !signed, err
 }
 

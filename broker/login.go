@@ -186,14 +186,7 @@ func (b *Broker) Configuration() *Configuration { return b.withLogins(&b.merged,
 func (b *Broker) canSign() *Configuration { return b.withLogins(&b.acting, SignedOnFor) }
 
 // MustSignOn tells whether groups of this human, by which something could be signed, wait for a fresh single sign-on.
-func (b *Broker) MustSignOn(human string) bool {
-	for _, humans := range b.canSign().Away {
-		if slices.Contains(humans, human) {
-			return true
-		}
-	}
-	return false
-}
+func (b *Broker) MustSignOn(human string) bool { return b.canSign().isAway(human) }
 
 func (b *Broker) withLogins(kept *atomic.Pointer[merged], valid time.Duration) *Configuration {
 	files, logins := b.files.Load(), b.logins.Load()
@@ -214,7 +207,7 @@ func (b *Broker) withLogins(kept *atomic.Pointer[merged], valid time.Duration) *
 func merge(files *Configuration, logins *[]Login, valid time.Duration, now time.Time) *merged {
 	m := &merged{files: files, logins: logins, from: now, until: now.Add(valid)}
 	config := *files
-	config.Groups, config.Away = maps.Clone(files.Groups), map[string][]string{}
+	config.Groups, config.Away, config.Lapsed = maps.Clone(files.Groups), map[string][]string{}, map[string][]string{}
 	if config.Groups == nil {
 		config.Groups = map[string][]string{}
 	}
@@ -226,12 +219,17 @@ func merge(files *Configuration, logins *[]Login, valid time.Duration, now time.
 		}
 	}
 	for _, login := range *logins {
-		switch age := now.Sub(login.At); {
-		case age < 0 || age >= awayFor || login.Issuer != files.SignOn.Issuer:
-		case age < valid:
+		age := now.Sub(login.At)
+		if login.Issuer != files.SignOn.Issuer {
+			continue
+		}
+		if age >= 0 && age < valid {
 			add(config.Groups, login)
 			m.until = earlier(m.until, login.At.Add(valid))
-		default:
+			continue
+		}
+		add(config.Lapsed, login)
+		if age >= 0 && age < awayFor {
 			add(config.Away, login)
 		}
 	}

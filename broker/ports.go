@@ -61,6 +61,8 @@ type Policy interface {
 	Evaluate(query Query) Decision
 	// Tasks lists what an agent may ask for.
 	Tasks(agent string) []Task
+	// AllTasks lists every task, also those that nobody may ask for.
+	AllTasks() []Task
 }
 
 // Issuer issues credentials at one target of one environment.

@@ -74,6 +74,8 @@ type Invite struct {
 	Passkey  *Passkey    `json:"passkey,omitempty"`  // made after single sign-on: there is no code, this key waits
 	Account  string      `json:"account,omitempty"`  // of the single sign-on
 	By       string      `json:"by"`                 // actor
+	Nonce    []byte      `json:"nonce"`              // 16 random bytes: what is compared by voice is nobody's choice
+	Instead  string      `json:"instead,omitempty"`  // actor and time of an invite that still waited and is gone
 	Created  time.Time   `json:"created"`
 	Expires  time.Time   `json:"expires"`
 }
@@ -163,11 +165,12 @@ func (i Invite) Digest() string {
 	if i.Passkey != nil {
 		key = i.Passkey.Digest()
 	}
-	return digest("hourkey/invite/2", struct {
-		Human, CodeHash, State, By, Account, Passkey string
-		Groups                                       []string
-		Replaces                                     bool
-	}{i.Human, i.CodeHash, string(i.State), i.By, i.Account, key, i.Groups, i.Replaces})
+	return digest("hourkey/invite/3", struct {
+		Human, CodeHash, State, By, Account, Passkey, Instead string
+		Nonce                                                 []byte
+		Groups                                                []string
+		Replaces                                              bool
+	}{i.Human, i.CodeHash, string(i.State), i.By, i.Account, key, i.Instead, i.Nonce, i.Groups, i.Replaces})
 }
 
 // Digest identifies what an operator signs to lift a freeze.

@@ -73,6 +73,7 @@ func TestProbesUnderMadeUpTasksFillNoDiskAndHideNothing(t *testing.T) {
 	w := brokertest.NewWorld(t)
 	for i := range 300 {
 		probe(w, fmt.Sprintf("made-up-%d", i), 1)
+		w.Clock.Advance(20 * time.Second) // as often as an agent that asks for nothing is heard
 	}
 	probe(w, "fix", 3)
 	if n := countsKept(w); n != 2 {

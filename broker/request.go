@@ -27,7 +27,7 @@ type Request struct {
 	Granted      []Item        `json:"granted,omitempty"` // as narrowed by reviewers; nil: Items
 	GrantedTTL   time.Duration `json:"granted_ttl,omitempty"`
 	Needs        []Need        `json:"needs"`            // humans, by environment; empty when allowed at once
-	Signed       int           `json:"signed,omitempty"` // humans who have approved; not all of them count in every environment
+	Signed       int           `json:"signed,omitempty"` // humans whose approval counts; not all of them in every environment
 	State        RequestState  `json:"state"`
 	Verdict      string        `json:"verdict,omitempty"` // a reviewer's words on a denial; ours, when a reload ended it
 	Config       string        `json:"config"`            // configuration hash it was decided under
@@ -148,7 +148,7 @@ func (r *Request) Meta() Meta {
 			m.Index = append(m.Index, Entry{Name: foldIndex(r.Agent, r.Fold)}, Entry{Name: foldIndex(r.Agent, r.AskFold)})
 		}
 	case RequestApproved:
-		m.Index = append(m.Index, Entry{Name: "deadline", Order: order(r.Deadline)})
+		m.Index = append(m.Index, Entry{Name: "deadline", Order: order(r.Deadline)}, Entry{Name: uncollectedIndex(r.Agent)})
 	case RequestDenied:
 		m.Index = append(m.Index, Entry{"denied/" + r.Agent, newestFirst(r.Decided)})
 	case RequestCancelled:
@@ -159,6 +159,9 @@ func (r *Request) Meta() Meta {
 	}
 	return m
 }
+
+// uncollectedIndex holds what an agent may collect and has not.
+func uncollectedIndex(agent string) string { return "uncollected/" + agent }
 
 // foldIndex holds what waits for the same ask, or what stands for the same, of the same agent.
 func foldIndex(agent, fold string) string { return "fold/" + agent + "/" + fold }

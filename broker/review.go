@@ -206,14 +206,15 @@ type Signed struct {
 	Approval Approval `json:"approval"`
 }
 
-// approve keeps the approval and, when it was the last that was needed, opens the request for collecting.
+// approve keeps the approval and, when it was the last that was needed, opens the request for collecting. Earlier ones
+// that no longer count are left out.
 func (b *Broker) approve(tx Tx, approval Approval) error {
 	request := Request{ID: approval.Request}
 	if err := tx.Load(&request); err != nil {
 		return err
 	}
 	request.narrowTo(approval.Items, time.Duration(approval.Statement.TTL)*time.Second)
-	approvals, err := approvalsOf(tx, request.ID)
+	approvals, void, err := b.leaveOut(tx, request)
 	if err != nil {
 		return err
 	}
@@ -227,7 +228,7 @@ func (b *Broker) approve(tx Tx, approval Approval) error {
 		return err
 	}
 	data := b.requestEvent(request)
-	data.Approval, data.Seconds = &approval, b.now().Sub(request.Created).Seconds()
+	data.Approval, data.Void, data.Seconds = &approval, void, b.now().Sub(request.Created).Seconds()
 	return b.append(tx, kind, "human:"+approval.Reviewer, request.ID, data)
 }
 

@@ -365,6 +365,7 @@ func TestLaterInvitesWaitForOperators(t *testing.T) {
 	_, err = w.Redeem(t.Context(), "dave", code)
 	w.WantCode(err, broker.CodeForbidden)
 	w.WantCode(w.AddPasskey(t.Context(), "dave", code, broker.Passkey{ID: "dave-key"}), broker.CodeForbidden)
+	w.SignAs("bob", broker.ActAdmitHuman, "dave")
 	w.SignAs("alice", broker.ActAdmitHuman, "dave")
 	if _, err := w.Redeem(t.Context(), "dave", code); err != nil {
 		t.Fatal(err)

@@ -92,13 +92,7 @@ func (c *Configuration) enoughReviewers(request Request) error {
 
 // eligible lists, sorted, whose approvals count in an environment, those who must sign on again first included.
 func (c *Configuration) eligible(owner, environment string) []string {
-	all := *c
-	all.Groups = map[string][]string{}
-	for _, groups := range []map[string][]string{c.Groups, c.Away} {
-		for group, humans := range groups {
-			all.Groups[group] = append(slices.Clip(all.Groups[group]), humans...)
-		}
-	}
+	all := c.everybody()
 	var names []string
 	for _, humans := range all.Groups {
 		for _, human := range humans {
@@ -109,6 +103,18 @@ func (c *Configuration) eligible(owner, environment string) []string {
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
+}
+
+// everybody is the configuration in which those who must sign on again are in their groups.
+func (c *Configuration) everybody() *Configuration {
+	all := *c
+	all.Groups = map[string][]string{}
+	for _, groups := range []map[string][]string{c.Groups, c.Away} {
+		for group, humans := range groups {
+			all.Groups[group] = append(slices.Clip(all.Groups[group]), humans...)
+		}
+	}
+	return &all
 }
 
 // asked lists, sorted, whose approvals count for a request.

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -24,6 +25,10 @@ const (
 
 // SignFor is how long a statement that was shown may be signed.
 const SignFor = 5 * time.Minute
+
+// StatementsOfOne is how many statements wait for one human's signature at most, in all tabs and browsers together: when
+// another is shown, the oldest go.
+const StatementsOfOne = 8
 
 // Statement is exactly what a human signs. Its canonical JSON (RFC 8785), a domain and a nonce make
 // the WebAuthn challenge:
@@ -92,9 +97,39 @@ type Ceremony struct {
 	Expires   time.Time `json:"expires"`
 }
 
-// Meta places ceremonies by nonce, and by when they can be forgotten.
+// Meta places ceremonies by nonce, and in all and for each human by when they can be forgotten.
 func (c *Ceremony) Meta() Meta {
-	return Meta{Kind: "ceremony", Key: c.Nonce, Format: 1, Index: []Entry{{Name: "expires", Order: order(c.Expires)}}}
+	return Meta{Kind: "ceremony", Key: c.Nonce, Format: 1, Index: []Entry{
+		{Name: "expires", Order: order(c.Expires)}, {Name: "human/" + c.Statement.Reviewer, Order: order(c.Expires)},
+	}}
+}
+
+// MakeRoom forgets the oldest statements that wait for this human's signature, as many as are too many beside one more.
+// The attack: whoever has stolen a session has statements made without end, each as large as its request.
+func (b *Broker) MakeRoom(ctx context.Context, human string) error {
+	full := false
+	err := b.store.View(ctx, func(r Reader) error {
+		waiting, err := count(r, "ceremony", "human/"+human, StatementsOfOne)
+		full = waiting >= StatementsOfOne
+		return err
+	})
+	if err != nil || !full {
+		return err
+	}
+	return b.update(ctx, func(tx Tx) error { return makeRoom(tx, human) })
+}
+
+func makeRoom(tx Tx, human string) error {
+	waiting, err := list[Ceremony](tx, "ceremony", "human/"+human)
+	if err != nil {
+		return err
+	}
+	for i := range len(waiting) - StatementsOfOne + 1 {
+		if err := tx.Delete(&waiting[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Challenge is the ceremony's WebAuthn challenge.
@@ -116,10 +151,15 @@ type Approval struct {
 	Items     []Item    `json:"items"` // as narrowed
 	Assertion Assertion `json:"assertion"`
 	At        time.Time `json:"at"`
+	Void      string    `json:"void,omitempty"` // why it no longer counts; empty while it does
 }
 
-// Meta places approvals by request and reviewer: nobody counts twice.
+// Meta places approvals by request and reviewer: nobody counts twice. One that no longer counts makes room for another
+// of the same human.
 func (a *Approval) Meta() Meta {
+	if a.Void != "" {
+		return Meta{Kind: "approval", Key: a.Request + "/" + a.Reviewer + "/" + a.Nonce, Format: 1, Index: []Entry{{Name: "void/" + a.Request}}}
+	}
 	return Meta{Kind: "approval", Key: a.Request + "/" + a.Reviewer, Format: 1, Index: []Entry{{Name: "request/" + a.Request}}}
 }
 

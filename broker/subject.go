@@ -58,8 +58,11 @@ func (b *Broker) stateApproval(r Reader, s *Statement) (Request, error) {
 		return request, Errorf(CodeConflict, "the configuration changed since this was asked: nobody can approve it").
 			WithNext("deny it, or let it end: the agent may ask again")
 	}
-	if found, err := load(r, &Approval{Request: request.ID, Reviewer: s.Reviewer}); err != nil || found {
-		return request, errors.Join(err, approvedAlready())
+	switch signed, err := b.approvedBy(r, request, s.Reviewer); {
+	case err != nil:
+		return request, err
+	case signed:
+		return request, approvedAlready()
 	}
 	s.Digest, s.AgentKey = request.Digest(), request.AgentKey
 	s.setGranted(request)

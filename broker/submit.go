@@ -36,6 +36,9 @@ func (b *Broker) consider(ctx context.Context, cfg *Configuration, ask Ask) (req
 	}
 	agent, known, err := b.admit(ctx, ask)
 	if err == nil && known == nil {
+		err = b.hear(agent, ask.Task)
+	}
+	if err == nil && known == nil {
 		known, err = b.foldPending(ctx, Request{
 			Agent: ask.Agent, AgentKey: ask.AgentKey, AskFold: ask.fold(), Config: cfg.Hash, Reason: ask.Reason, Idempotency: ask.Idempotency, AskDigest: ask.digest(),
 		})
@@ -115,8 +118,11 @@ func (b *Broker) admit(ctx context.Context, ask Ask) (agent Agent, earlier *Requ
 		if agent, err = activeAgent(r, ask.Agent, ask.AgentKey); err != nil {
 			return err
 		}
-		if earlier, err = earlierRequest(r, ask); err != nil || earlier != nil {
+		if earlier, err = earlierRequest(r, ask); err != nil {
 			return err
+		}
+		if earlier != nil {
+			return b.recount(r, earlier)
 		}
 		return b.frozen(r, ask.Agent, ask.Task, ask.Environments)
 	})
@@ -182,8 +188,8 @@ func (b *Broker) evaluateDescribed(cfg *Configuration, agent Agent, task, enviro
 	if len(gives) == 0 || decision.Outcome == Deny {
 		return decision
 	}
-	forbidden := cfg.Policy.Evaluate(Query{
-		Agent: agent.Name, Owner: agent.Owner, OwnerGroups: cfg.GroupsOf(agent.Owner), Task: task,
+	forbidden := cfg.ask(Query{
+		Agent: agent.Name, Owner: agent.Owner, Task: task,
 		Environment: environment, Target: target, Scopes: gives, Described: true, Granted: true,
 	})
 	if forbidden.Outcome.known() == Deny {
@@ -197,8 +203,8 @@ func (b *Broker) evaluate(cfg *Configuration, agent Agent, task, environment, ta
 	if at, known := cfg.Targets[TargetRef{environment, target}]; known && at.Issuer.Capabilities().Gateway {
 		described = false // each name will be evaluated when it is used
 	}
-	decision := cfg.Policy.Evaluate(Query{
-		Agent: agent.Name, Owner: agent.Owner, OwnerGroups: cfg.GroupsOf(agent.Owner), Task: task,
+	decision := cfg.ask(Query{
+		Agent: agent.Name, Owner: agent.Owner, Task: task,
 		Environment: environment, Target: target, Scopes: scopes, Described: described,
 	})
 	decision.Outcome = decision.Outcome.known()
@@ -260,6 +266,9 @@ func (b *Broker) mayEnter(tx Tx, cfg *Configuration, request *Request) error {
 			return err
 		}
 	}
+	if err := roomForUncollected(tx, cfg, *request); err != nil {
+		return err
+	}
 	if request.State != RequestPending {
 		return nil
 	}
@@ -287,11 +296,29 @@ func roomForPending(r Reader, cfg *Configuration, request Request) error {
 	return err
 }
 
+// roomForUncollected keeps one agent from filling the store with what it is given and never fetches: all that waited
+// may have been approved, and all leases that it may have may have been asked for at once, and not more.
+func roomForUncollected(r Reader, cfg *Configuration, request Request) error {
+	if cfg.Limits.PendingPerAgent <= 0 || cfg.Limits.LeasesPerAgent <= 0 {
+		return nil
+	}
+	limit := cfg.Limits.PendingPerAgent + cfg.Limits.LeasesPerAgent
+	n, err := count(r, "request", uncollectedIndex(request.Agent), limit)
+	if err == nil && n >= limit {
+		return Errorf(CodeSlowDown, "%s of %s are approved and not collected", plural(n, "request"), request.Agent).
+			WithNext("collect them (`hourkey exec --request ID`), or wait: each ends %s after its approval", inWords(CollectFor))
+	}
+	return err
+}
+
 // recordDenial writes down that policy, or a wall, said no.
 func (b *Broker) recordDenial(ctx context.Context, ask Ask, agent Agent, refusal error) error {
 	code := CodeOf(refusal)
 	if code != CodeDenied && code != CodeWall && code != CodeUnconfirmed {
 		return refusal
+	}
+	if err := b.mayIdle(agent, ask.Task); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordFor) // hanging up hides no probe
 	defer cancel()

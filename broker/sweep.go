@@ -20,7 +20,10 @@ const (
 // Run sweeps until ctx ends: what is due twice a second, orphans and identities at start and hourly.
 func (b *Broker) Run(ctx context.Context) error {
 	var passes sync.WaitGroup
-	defer passes.Wait()
+	defer func() {
+		passes.Wait()
+		_ = b.recordUnheard(context.WithoutCancel(ctx), true) // update has logged why
+	}()
 	passes.Go(func() { b.writeCalls(ctx) })
 	passes.Go(func() { b.endInterrupted(ctx) })
 	passes.Go(func() { every(ctx, orphansEvery, func() { b.sweepWide(ctx) }) })
@@ -113,7 +116,7 @@ func (b *Broker) Sweep(ctx context.Context) {
 	}
 	defer b.tidying.Unlock()
 	b.retryUnsaved(ctx)
-	if err := errors.Join(b.expireRequests(ctx), b.closeOutdated(ctx), b.forget(ctx)); err != nil {
+	if err := errors.Join(b.expireRequests(ctx), b.closeOutdated(ctx), b.forget(ctx), b.recordUnheard(ctx, false)); err != nil {
 		b.log.ErrorContext(ctx, "sweeping is not complete: it goes on", "error", err)
 	}
 }

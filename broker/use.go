@@ -296,8 +296,8 @@ func (b *Broker) guardedFor(cfg *Configuration, u use, more Actions) error {
 		return nil
 	}
 	for _, environment := range u.reaches {
-		decision := cfg.Policy.Evaluate(Query{
-			Agent: u.Lease.Agent, Owner: u.agent.Owner, OwnerGroups: cfg.GroupsOf(u.agent.Owner), Task: u.Lease.Task,
+		decision := cfg.ask(Query{
+			Agent: u.Lease.Agent, Owner: u.agent.Owner, Task: u.Lease.Task,
 			Environment: environment, Target: u.Lease.Target, Scopes: asked.scopes, Described: true, Granted: true,
 		})
 		if decision.Outcome.known() == Deny {

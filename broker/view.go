@@ -30,8 +30,10 @@ func (b *Broker) Request(ctx context.Context, caller Caller, id string) (Request
 	request := Request{ID: id}
 	var found bool
 	err := b.store.View(ctx, func(r Reader) (err error) {
-		found, err = load(r, &request)
-		return err
+		if found, err = load(r, &request); err != nil {
+			return err
+		}
+		return b.recount(r, &request)
 	})
 	switch {
 	case err != nil:
@@ -62,13 +64,64 @@ func (b *Broker) Await(ctx context.Context, caller Caller, id string, signed int
 // Appended gives a channel that is closed when the log may next have grown. Take it before reading the log.
 func (b *Broker) Appended() <-chan struct{} { return b.appended.wait() }
 
-// Requests lists, newest first, at most limit requests that the caller may see.
+// requestsRead is how many requests a list looks at: they are never deleted, and who may see few of them must not make
+// the broker read all that was ever asked.
+const requestsRead = 2000
+
+// Requests lists, newest first, at most limit requests that the caller may see, of the newest 2,000: of an agent's
+// own, or of all.
 func (b *Broker) Requests(ctx context.Context, caller Caller, limit int) ([]Request, error) {
+	requests, _, err := b.Recent(ctx, caller, limit)
+	return requests, err
+}
+
+// Recent is Requests, and tells whether there are older ones that were not looked at.
+func (b *Broker) Recent(ctx context.Context, caller Caller, limit int) (requests []Request, cut bool, err error) {
 	index := "recent"
 	if caller.Kind == CallerAgent {
 		index = "agent/" + caller.Name
 	}
-	return newest(ctx, b, "request", index, limit, func(r Request) bool { return b.visible(caller, r) })
+	read := 0
+	err = b.store.View(ctx, func(r Reader) error {
+		err := r.Scan("request", index, func(raw []byte) error {
+			if len(requests) >= limit {
+				return ErrStop
+			}
+			if cut = read == requestsRead; cut {
+				return ErrStop
+			}
+			read++
+			request, sees, err := b.decodeVisible(caller, raw)
+			if err == nil && sees {
+				requests = append(requests, request)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		return b.recountAll(r, requests)
+	})
+	return requests, cut, err
+}
+
+// decodeVisible decodes a request that the caller may see; of others no more than tells that.
+func (b *Broker) decodeVisible(caller Caller, raw []byte) (request Request, sees bool, err error) {
+	var head struct {
+		Agent        string   `json:"agent"`
+		AgentKey     string   `json:"agent_key"`
+		Owner        string   `json:"owner"`
+		Environments []string `json:"environments"`
+	}
+	err = json.Unmarshal(raw, &head)
+	sees = err == nil && b.visible(caller, Request{Agent: head.Agent, AgentKey: head.AgentKey, Owner: head.Owner, Environments: head.Environments})
+	if sees {
+		err = json.Unmarshal(raw, &request)
+	}
+	if err != nil {
+		return Request{}, false, fmt.Errorf("reading request: %w", err)
+	}
+	return request, sees, nil
 }
 
 // newest lists at most limit records for which keep holds, of an index that goes from the newest on.
@@ -92,13 +145,15 @@ func newest[T any](ctx context.Context, b *Broker, kind, index string, limit int
 	return kept, err
 }
 
-// Approvals lists the approvals of a request that the caller may see, in their order.
+// Approvals lists the approvals of a request that the caller may see, in their order; of those that no longer count,
+// Void says why.
 func (b *Broker) Approvals(ctx context.Context, caller Caller, id string) (approvals []Approval, err error) {
-	if _, err := b.Request(ctx, caller, id); err != nil {
+	request, err := b.Request(ctx, caller, id)
+	if err != nil {
 		return nil, err
 	}
 	err = b.store.View(ctx, func(r Reader) (err error) {
-		approvals, err = approvalsOf(r, id)
+		approvals, err = b.judged(r, request)
 		return err
 	})
 	return approvals, err
@@ -117,8 +172,8 @@ func (b *Broker) Cancel(ctx context.Context, caller Caller, id string) error {
 	if request.State != RequestPending && request.State != RequestApproved {
 		return Errorf(CodeConflict, "this request is %s already", request.State)
 	}
+	was := request.State
 	err = b.update(ctx, func(tx Tx) error {
-		was := request.State
 		if err := tx.Load(&request); err != nil {
 			return err
 		}
@@ -127,6 +182,9 @@ func (b *Broker) Cancel(ctx context.Context, caller Caller, id string) error {
 		}
 		return b.close(tx, request, RequestCancelled, EventRequestCancelled, caller.Actor(), "")
 	})
+	if err == nil && was == RequestApproved { // how often one that waits is withdrawn is counted for its reviewers: steady
+		b.idle.charge(request.Agent, b.now())
+	}
 	b.changed.notify()
 	return err
 }
@@ -168,6 +226,9 @@ func (b *Broker) IsLive(ctx context.Context, environment, name string) (bool, er
 
 // Tasks lists what the agent may ask for.
 func (b *Broker) Tasks(agent string) []Task { return b.Configuration().Policy.Tasks(agent) }
+
+// AllTasks lists what is configured, for humans who read policy: also what no agent may ask for.
+func (b *Broker) AllTasks() []Task { return b.Configuration().Policy.AllTasks() }
 
 // Status is the state of the broker in numbers.
 type Status struct {

@@ -113,6 +113,9 @@ func TestUnanchoredAgentPattern(t *testing.T) {
 			t.Errorf("agent %q sees tasks %v", agent, tasks)
 		}
 	}
+	if all := set.AllTasks(); len(all) != 1 || all[0].Name != set.Tasks("claude-code")[0].Name {
+		t.Errorf("of all tasks it lists %v", all)
+	}
 }
 
 // Invariant 11: the reason is the agent's words, whatever they claim.

@@ -59,7 +59,7 @@ func (s *Set) withTasks(err *broker.Error, ask broker.Ask) error {
 		own = append(own, t.Name)
 	}
 	if len(own) == 0 {
-		return err.WithNext("no task lists this agent; a person adds it to the agents of a task")
+		return err.WithNext("no task lists this agent; a person adds it to the agents of a task, and runs `hourkeyd reload`")
 	}
 	return err.WithNext("ask for one of this agent's tasks: %s", strings.Join(own, ", "))
 }

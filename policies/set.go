@@ -67,10 +67,19 @@ func (s *Set) addTasks(file File, environments map[string][]string, found *probl
 
 // Tasks lists what the agent may ask for, by name.
 func (s *Set) Tasks(agent string) []broker.Task {
+	return s.tasksFor(func(t *task) bool { return t.lists(agent) })
+}
+
+// AllTasks lists every task, by name, also those that nobody may ask for.
+func (s *Set) AllTasks() []broker.Task {
+	return s.tasksFor(func(*task) bool { return true })
+}
+
+func (s *Set) tasksFor(wanted func(*task) bool) []broker.Task {
 	var listed []broker.Task
 	for _, name := range slices.Sorted(maps.Keys(s.tasks)) {
 		t := s.tasks[name]
-		if !t.lists(agent) {
+		if !wanted(t) {
 			continue
 		}
 		listed = append(listed, broker.Task{

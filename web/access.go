@@ -18,14 +18,15 @@ const (
 	reviewer                 // signed in, and reviews in at least one environment
 	operator                 // signed in, with the role operator
 	auditor                  // signed in, with the role auditor
+	person                   // signed in, whatever the roles: agents may work for anybody, and the broker knows for whom
 
 	human  = reviewer | operator | auditor
-	anyone = stranger | agent | human
+	anyone = stranger | agent | human | person
 )
 
 func (w who) String() string {
 	var names []string
-	for i, name := range []string{"stranger", "agent", "reviewer", "operator", "auditor"} {
+	for i, name := range []string{"stranger", "agent", "reviewer", "operator", "auditor", "person"} {
 		if w&(1<<i) != 0 {
 			names = append(names, name)
 		}
@@ -58,7 +59,8 @@ const (
 
 // table is who may what over HTTP, and the only place that says so; the router is built from it. A
 // route lets in whom it names and nobody else. What a caller sees of what it may ask for is decided by
-// the broker: an agent its own, a reviewer what names one of the groups.
+// the broker: an agent its own, a reviewer what names one of the groups, an owner what lives on the own behalf.
+// Which lease a person ends is as well (Broker.MayRevoke).
 //
 // Nothing here approves, lifts a freeze, or confirms a target: those are signed with a passkey, on the
 // pages (human.go). Only PathCredentials lets a secret out, and only an agent may use it. The admin socket has
@@ -75,9 +77,9 @@ func table() []route {
 		{"DELETE", api.PathRequest, agent, noBody, quick, (*Server).cancel},
 		{"POST", api.PathCredentials, agent, noBody, provider, (*Server).collect},
 
-		{"GET", api.PathLeases, agent | human, noBody, quick, (*Server).leases},
+		{"GET", api.PathLeases, agent | person, noBody, quick, (*Server).leases},
 		{"DELETE", api.PathLease, agent, noBody, provider, (*Server).release},
-		{"POST", api.PathLeaseRevoke, operator, noBody, provider, (*Server).revoke},
+		{"POST", api.PathLeaseRevoke, person, noBody, provider, (*Server).revoke},
 
 		{"GET", api.PathFreeze, human, noBody, quick, (*Server).freezes},
 		{"POST", api.PathFreeze, operator, jsonBody, provider, (*Server).freeze},

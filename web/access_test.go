@@ -12,38 +12,38 @@ import (
 )
 
 // whoMayWhat is the table as people read it: one letter per kind of caller that is let in, a dash per
-// kind that is not, in the order stranger, agent, reviewer, operator, auditor. A change of
-// access.go must be made here too, on purpose.
+// kind that is not, in the order stranger, agent, reviewer, operator, auditor, person (every human who is signed
+// in, the three before included). A change of access.go must be made here too, on purpose.
 const whoMayWhat = `
-saroi POST /oauth/token
-saroi POST /v1/agents/enroll
--a--- GET /v1/tasks
--a--- POST /v1/requests
--aroi GET /v1/requests
--aroi GET /v1/requests/{id}
--a--- DELETE /v1/requests/{id}
--a--- POST /v1/requests/{id}/credentials
--aroi GET /v1/leases
--a--- DELETE /v1/leases/{id}
----o- POST /v1/leases/{id}/revoke
---roi GET /v1/freeze
----o- POST /v1/freeze
---r-i GET /v1/approvals
-----i GET /v1/audit
-saroi GET /t/{environment}/.well-known/openid-configuration
-saroi GET /t/{environment}/jwks.json
-saroi POST /t/{environment}/introspect
-saroi GET /problems/{code}
-saroi GET /healthz
-saroi GET /readyz
-saroi GET /metrics
+saroip POST /oauth/token
+saroip POST /v1/agents/enroll
+-a---- GET /v1/tasks
+-a---- POST /v1/requests
+-aroi- GET /v1/requests
+-aroi- GET /v1/requests/{id}
+-a---- DELETE /v1/requests/{id}
+-a---- POST /v1/requests/{id}/credentials
+-a---p GET /v1/leases
+-a---- DELETE /v1/leases/{id}
+-----p POST /v1/leases/{id}/revoke
+--roi- GET /v1/freeze
+---o-- POST /v1/freeze
+--r-i- GET /v1/approvals
+----i- GET /v1/audit
+saroip GET /t/{environment}/.well-known/openid-configuration
+saroip GET /t/{environment}/jwks.json
+saroip POST /t/{environment}/introspect
+saroip GET /problems/{code}
+saroip GET /healthz
+saroip GET /readyz
+saroip GET /metrics
 `
 
 func TestTheTableIsWhatPeopleRead(t *testing.T) {
 	var got strings.Builder
 	got.WriteByte('\n')
 	for _, line := range table() {
-		for i, letter := range "saroi" {
+		for i, letter := range "saroip" {
 			if line.may&(1<<i) == 0 {
 				letter = '-'
 			}
@@ -71,10 +71,10 @@ func (x *site) allCallers() map[string]caller {
 	return map[string]caller{
 		"stranger":         {stranger, nobody},
 		"agent":            {agent, bearer(x.agent.token())},
-		"reviewer":         {reviewer, x.signIn("erin")},
-		"operator":         {operator, x.signIn("oscar")},
-		"auditor":          {auditor, x.signIn("dora")},
-		"human of no role": {0, x.signIn("frank")},
+		"reviewer":         {reviewer | person, x.signIn("erin")},
+		"operator":         {operator | person, x.signIn("oscar")},
+		"auditor":          {auditor | person, x.signIn("dora")},
+		"human of no role": {person, x.signIn("frank")},
 		"forged token":     {0, bearer("forged")},
 		"forged session":   {0, header("Cookie", "__Host-hourkey-session="+strings.Repeat("A", 43))},
 	}

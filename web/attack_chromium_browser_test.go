@@ -91,7 +91,7 @@ func (b *tab) credential(of webauthn.AuthenticatorID) *webauthn.Credential {
 // run evaluates an async function's body in the page, and gives the text that it returns.
 func (b *tab) run(body string) string {
 	b.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
 	defer cancel()
 	answer, err := chromedp.Run(ctx, chromedp.Evaluate[string](`(async () => {`+body+`})().then(String, String)`, chromedp.EvalAwaitPromise))
 	if err != nil {
@@ -285,7 +285,7 @@ func (f *thief) send(method, path, contentType, body string) (int, string) {
 	if f.edit != nil {
 		f.edit(r)
 	}
-	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, Timeout: 20 * time.Second}
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, Timeout: time.Minute}
 	answer, err := client.Do(r)
 	f.must(err)
 	defer func() { _ = answer.Body.Close() }()

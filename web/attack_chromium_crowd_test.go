@@ -121,18 +121,7 @@ func TestRequestsOfTwoEnvironmentsAreCountedOnce(t *testing.T) {
 // needs her. (The broker reads 500 of each environment.)
 func TestWhatASignedCrowdHidesIsStillFound(t *testing.T) {
 	w := settled(t)
-	const signed = 480
-	w.crowd(signed, func(i int, r *broker.Request) {
-		r.Loss, r.Environments, r.Needs = 9, []string{"shared"}, []broker.Need{{Environment: "shared", Humans: 2}}
-	})
-	w.must(w.store.Update(t.Context(), func(tx broker.Tx) error {
-		for i := range signed {
-			if err := tx.Save(&broker.Approval{Request: fmt.Sprintf("%026d", i), Reviewer: "alice"}); err != nil {
-				return err
-			}
-		}
-		return nil
-	}))
+	w.signedCrowd(480)
 	pattern := w.waits("urgent")
 	pattern.Environments, pattern.Needs, pattern.Loss = []string{"shared"}, []broker.Need{{Environment: "shared", Humans: 2}}, 8
 	w.keeps(&pattern)
@@ -140,6 +129,43 @@ func TestWhatASignedCrowdHidesIsStillFound(t *testing.T) {
 	w.must(err)
 	if len(inbox.Requests) != 1 || inbox.Requests[0].ID != pattern.ID {
 		t.Errorf("%d requests are shown of %d that wait: the one that needs her is not among them", len(inbox.Requests), inbox.Waiting)
+	}
+	if text, _ := w.reads(w.alice, "/"); inbox.Cut || strings.Contains(text, "looks no further") {
+		t.Errorf("something is said to be cut off:\n%s", text)
+	}
+}
+
+// signedCrowd puts so many requests into the environment "shared" that alice has signed, and that wait for another human.
+func (w *team) signedCrowd(n int) {
+	w.Helper()
+	w.crowd(n, func(i int, r *broker.Request) {
+		r.Loss, r.Environments, r.Needs = 9, []string{"shared"}, []broker.Need{{Environment: "shared", Humans: 2}}
+	})
+	passkey := w.keysOf("alice")[0].ID
+	w.must(w.store.Update(w.Context(), func(tx broker.Tx) error {
+		for i := range n {
+			if err := tx.Save(&broker.Approval{Request: fmt.Sprintf("%026d", i), Reviewer: "alice", Passkey: passkey, At: w.clock.Now()}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+}
+
+// TestWhatASignedCrowdCutsOffIsSaid: behind more than the broker reads, the inbox never says that nothing waits.
+func TestWhatASignedCrowdCutsOffIsSaid(t *testing.T) {
+	w := settled(t)
+	w.signedCrowd(540)
+	pattern := w.waits("urgent")
+	pattern.Environments, pattern.Needs, pattern.Loss = []string{"shared"}, []broker.Need{{Environment: "shared", Humans: 2}}, 8
+	w.keeps(&pattern)
+	text, page := w.reads(w.alice, "/")
+	w.wantsText(text, "Waiting for you", "Up to 41 may wait for you.", "looks no further", "All that wait")
+	if strings.Contains(text, "Nothing waits") || !strings.Contains(page, `href="/requests?state=pending"`) {
+		t.Errorf("the inbox says:\n%s", text)
+	}
+	if _, page := w.reads(w.alice, "/requests?state=pending&agent=urgent"); !strings.Contains(page, pattern.ID) {
+		t.Error("the list of all that wait does not have it")
 	}
 }
 

@@ -19,7 +19,7 @@ import (
 type pages struct {
 	*Server
 	ui            *ui.Pages
-	signIns       *authn.Challenges[struct{}]
+	signIns       *authn.SignIns
 	registrations *authn.Challenges[registration]
 	guesses       *limiter // of one-time codes, by address and by name
 	changes       changes  // for the pages that are open
@@ -90,7 +90,7 @@ func pageTable() []pageRoute {
 		{"GET", "/targets/:environment/:target", true, noBody, (*pages).targetPage},
 		{"GET", "/humans/:name", true, noBody, (*pages).humanPage},
 		{"GET", "/freezes/*id", true, noBody, (*pages).freezePage},
-		{"POST", "/sign/prepare", true, jsonBody, (*pages).prepareSign},
+		{"POST", "/sign/prepare", true, jsonBody, (*pages).prepareOneMore},
 		{"POST", "/sign", true, jsonBody, (*pages).sign},
 	}
 }
@@ -107,7 +107,7 @@ func (s *Server) humanRoutes(group *gin.RouterGroup) {
 	must(err)
 	p := &pages{
 		Server: s, ui: templates,
-		signIns:       authn.NewChallenges[struct{}](s.now),
+		signIns:       authn.NewSignIns(s.now),
 		registrations: authn.NewChallenges[registration](s.now),
 		guesses:       newLimiter(rate.Every(guessEvery), guessBurst, s.limits.Remembered, s.now),
 		streams:       seats{each: streamsOfOne, all: streamsOfAll}, exports: seats{each: 1, all: exportsOfAll},
@@ -131,7 +131,7 @@ func (p *pages) run(g *gin.Context, line pageRoute) {
 	pageHeaders(v.writer.Header())
 	err := p.enter(v, line)
 	if err == nil {
-		err = line.serve(p, v)
+		err = p.serve(v, line)
 	}
 	if err != nil {
 		p.failPage(v, line, err)
@@ -148,16 +148,37 @@ func (p *pages) enter(v *visit, line pageRoute) error {
 	return v.check(line.body)
 }
 
-// count counts a call for the human who is signed in, else for the address. The attack: a flood from the
-// human's own machine, or behind the same proxy, that leaves no room to deny.
+// count counts a call for the session of who is signed in, else for the address and what it asks. The attack: a flood
+// from the human's own machine, or behind the same proxy, that leaves no room to deny, or to sign in.
 func (p *pages) count(v *visit, line pageRoute) error {
 	switch {
 	case line.signedIn:
 		return p.recognise(v)
-	case isSafe(v.request.Method):
+	case isSafe(v.request.Method), line.proves():
 		return nil
 	}
-	return p.charge(v.call, "page")
+	return p.charge(v.call, "page "+line.path)
+}
+
+// proves tells whether a stranger proves something here by a challenge and a key, which nobody guesses. What does not
+// hold is counted afterwards.
+func (l pageRoute) proves() bool { return l.path == "/sign-in" || l.path == "/invite/passkey" }
+
+// prepareOneMore is prepareSign, after what would be too much beside it is gone.
+func (p *pages) prepareOneMore(v *visit) error {
+	if err := p.broker.MakeRoom(v.ctx(), v.human); err != nil {
+		return err
+	}
+	return p.prepareSign(v)
+}
+
+// serve counts a proof that did not hold.
+func (p *pages) serve(v *visit, line pageRoute) error {
+	err := line.serve(p, v)
+	if err != nil && line.proves() && !isSafe(v.request.Method) {
+		return p.failed(v.call, "page "+line.path, err)
+	}
+	return err
 }
 
 // fromOwnPage refuses programs, and whatever another site made the browser send; beforePage has compared Origin with
@@ -183,7 +204,7 @@ func (p *pages) recognise(v *visit) error {
 	if v.height, err = p.height(v.ctx()); err != nil {
 		return err
 	}
-	if err := p.limited(v.call, p.callers, v.caller.Actor()); err != nil {
+	if err := p.chargeSession(v.call, session); err != nil {
 		return err
 	}
 	if err := p.sessions.Touch(v.ctx(), session); err != nil {

@@ -13,9 +13,9 @@ import (
 
 // Limits bound what callers can make the broker do. A field that is zero has its default.
 type Limits struct {
-	StrangerRate  rate.Limit // per second and address: what costs a signature check or a guess; default 20
+	StrangerRate  rate.Limit // per second, address and purpose: what costs something, is a guess, or is a proof that did not hold; default 20
 	StrangerBurst int        // default 100
-	CallerRate    rate.Limit // per second and known caller; default 50
+	CallerRate    rate.Limit // per second and agent, or session of a human; default 50
 	CallerBurst   int        // default 200
 	Remembered    int        // addresses, and callers, whose rate is remembered; default 8192
 	Body          int64      // bytes; default 64 KiB

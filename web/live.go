@@ -19,7 +19,7 @@ const (
 	streamLasts   = 45 * time.Second
 	streamBeat    = 10 * time.Second // and so long may a session that ended elsewhere have a stream that says nothing
 	streamGathers = 250 * time.Millisecond
-	streamsOfOne  = 6 // of one human
+	streamsOfOne  = 6 // of one session
 	streamsOfAll  = 256
 	changesAtOnce = 50 // more are told as one
 )
@@ -64,17 +64,17 @@ func (p *pages) live(v *visit) error {
 		return p.orCharge(v, err)
 	}
 	v.caller = broker.Caller{Kind: broker.CallerHuman, Name: session.Human}
-	if err := p.limited(v.call, p.callers, v.caller.Actor()); err != nil {
+	if err := p.chargeSession(v.call, session); err != nil {
 		return err
 	}
 	of, from, err := streamAsked(v)
 	if err != nil {
 		return err
 	}
-	if !p.streams.enter(session.Human) {
+	if !p.streams.enter(session.Hash) {
 		return broker.Errorf(broker.CodeSlowDown, "too many pages are open already").WithNext("close one of them")
 	}
-	defer p.streams.leave(session.Human)
+	defer p.streams.leave(session.Hash)
 	s := &stream{pages: p, visit: v, session: session, of: of, at: from, control: http.NewResponseController(bare(v.writer))}
 	s.run()
 	return nil
@@ -83,9 +83,7 @@ func (p *pages) live(v *visit) error {
 // orCharge counts a stranger's attempt against the address.
 func (p *pages) orCharge(v *visit, err error) error {
 	if broker.CodeOf(err) == broker.CodeUnauthenticated {
-		if slow := p.charge(v.call, "live"); slow != nil {
-			return slow
-		}
+		return p.failed(v.call, "live", err)
 	}
 	return err
 }

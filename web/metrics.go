@@ -206,6 +206,7 @@ type decided struct {
 	Needs   []broker.Need       `json:"needs"`
 	Was     broker.RequestState `json:"was"`
 	Seconds float64             `json:"seconds"`
+	Count   int                 `json:"count"` // of asks that one event stands for, if more than one
 }
 
 // rule is the first that asked for humans.
@@ -224,7 +225,7 @@ func (f *follower) countRequest(kind broker.EventType, data decided) {
 	case broker.EventRequestSubmitted:
 		f.requests.WithLabelValues(string(data.Outcome)).Inc()
 	case broker.EventRequestDenied:
-		f.requests.WithLabelValues(string(broker.Deny)).Inc()
+		f.requests.WithLabelValues(string(broker.Deny)).Add(float64(max(1, data.Count)))
 	case broker.EventRequestApproved:
 		verdict = "approved"
 	case broker.EventRequestRejected:

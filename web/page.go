@@ -19,11 +19,13 @@ func (p *pages) inbox(v *visit) error {
 	if err != nil {
 		return err
 	}
-	recent, err := p.broker.Requests(v.ctx(), v.asHuman(), recentRequests)
+	recent, cut, err := p.broker.Recent(v.ctx(), v.asHuman(), recentRequests)
 	if err != nil {
 		return err
 	}
-	return p.show(v, http.StatusOK, ui.PageInbox, "Inbox", ui.InboxOf(inbox, recent, p.broker.Configuration(), p.now()))
+	view := ui.InboxOf(inbox, recent, p.broker.Configuration(), p.now())
+	view.RecentCut = cut
+	return p.show(v, http.StatusOK, ui.PageInbox, "Inbox", view)
 }
 
 // requestPage shows one request. What may be offered is what the broker would prepare for this human: the

@@ -82,7 +82,8 @@ func (p *pages) environmentsPage(v *visit) error {
 	return p.show(v, http.StatusOK, ui.PageEnvironments, "Environments", view)
 }
 
-// tasksPage shows what agents may ask for: an owner's own, a reviewer's those of the environments.
+// tasksPage shows what agents may ask for: an owner's own, a reviewer's those of the environments; and what is configured
+// there and nobody may ask for.
 func (p *pages) tasksPage(v *visit) error {
 	agents, err := p.broker.Agents(v.ctx())
 	if err != nil {
@@ -95,22 +96,29 @@ func (p *pages) tasksPage(v *visit) error {
 	slices.SortFunc(agents, byName)
 	tasks, asking := p.tasksOf(v, agents)
 	view := ui.TasksOf(tasks, asking, freezes, v.kinds&human != 0, p.broker.Configuration())
-	view.All, view.NoAgents = v.seesAll(), len(agents) == 0
+	view.All, view.Reviews = v.seesAll(), v.kinds&human != 0
 	return p.show(v, http.StatusOK, ui.PageTasks, "Tasks", view)
 }
 
-// tasksOf gives the tasks of these agents that this human may see, by name, and which agents may ask for each.
+// tasksOf gives the tasks that this human may see, by name, and which of these agents may ask for each.
 func (p *pages) tasksOf(v *visit, agents []broker.Agent) (list []broker.Task, asking map[string][]string) {
 	tasks := map[string]broker.Task{} // by name
 	asking = map[string][]string{}    // task → agents
 	seen := p.seenEnvironments(v)
+	reviews := func(task broker.Task) bool {
+		return v.seesAll() || slices.ContainsFunc(task.Environments, func(name string) bool { return slices.Contains(seen, name) })
+	}
+	for _, task := range p.broker.AllTasks() {
+		if reviews(task) {
+			tasks[task.Name] = task
+		}
+	}
 	for _, agent := range agents {
 		if agent.State == broker.AgentRemoved {
 			continue
 		}
 		for _, task := range p.broker.Tasks(agent.Name) {
-			reviewed := slices.ContainsFunc(task.Environments, func(name string) bool { return slices.Contains(seen, name) })
-			if reviewed || maySeeAgent(v.human, v.kinds, agent) {
+			if reviews(task) || maySeeAgent(v.human, v.kinds, agent) {
 				tasks[task.Name], asking[task.Name] = task, append(asking[task.Name], agent.Name)
 			}
 		}

@@ -23,12 +23,10 @@ func (p *pages) leasesPage(v *visit) error {
 		return err
 	}
 	ended := slices.DeleteFunc(all, func(l broker.Lease) bool { return l.Open() })
-	view := ui.LeasesOf(open, ended, query.Get("after"), v.mayEnd, p.broker.Configuration(), p.now())
+	mayEnd := func(l broker.Lease) bool { return p.broker.MayRevoke(v.asHuman(), l) == nil }
+	view := ui.LeasesOf(open, ended, query.Get("after"), mayEnd, p.broker.Configuration(), p.now())
 	return p.show(v, http.StatusOK, ui.PageLeases, "Leases", view)
 }
-
-// mayEnd tells who ends a lease: operators, and whoever the agent works for.
-func (v *visit) mayEnd(l broker.Lease) bool { return v.kinds&operator != 0 || l.Owner == v.human }
 
 // endLeasePage asks whether a lease is to be ended.
 func (p *pages) endLeasePage(v *visit) error {
@@ -40,7 +38,7 @@ func (p *pages) endLeasePage(v *visit) error {
 	if at < 0 {
 		return broker.Errorf(broker.CodeNotFound, "there is no such lease, or it has ended already")
 	}
-	if !v.mayEnd(open[at]) {
+	if p.broker.MayRevoke(v.asHuman(), open[at]) != nil {
 		return broker.Errorf(broker.CodeForbidden, "an operator ends this lease, or %s", open[at].Owner)
 	}
 	return p.show(v, http.StatusOK, ui.PageConfirm, "End a lease", ui.EndLease(open[at], p.now()))

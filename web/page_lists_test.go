@@ -448,6 +448,35 @@ func TestTasksAndEnvironmentsShowWhatIsInForce(t *testing.T) {
 	x.get(x.as("erin"), "/tasks").want(http.StatusOK).wants("fix")
 }
 
+// nobodys are tasks that no agent may ask for.
+type nobodys struct{ *brokertest.Policy }
+
+func (nobodys) Tasks(string) []broker.Task { return nil }
+
+// A typing error in agents: takes a task away from everybody. Who reads policy sees that, and nobody else sees the task.
+func TestATaskThatNobodyMayAskForIsShownAsSuch(t *testing.T) {
+	x := newSite(t)
+	x.Config.Configuration.Policy = nobodys{x.Policy}
+	x.serve()
+	for _, human := range []string{"alice", "dora", "erin"} { // an operator, an auditor, a reviewer
+		x.get(x.as(human), "/tasks").want(http.StatusOK).wants("fix", "No agent may ask for this")
+	}
+	x.get(x.as("gus"), "/tasks").want(http.StatusOK).wants("No agent of yours may ask for anything.").without("fix")
+	tasks := x.Policy.AllTasks()
+	tasks[0].Environments = []string{"production"} // which erin does not review
+	x.Config.Configuration.Policy = elsewhere{nobodys{x.Policy}, tasks}
+	x.serve()
+	x.get(x.as("alice"), "/tasks").want(http.StatusOK).wants("fix")
+	x.get(x.as("erin"), "/tasks").want(http.StatusOK).wants("No task is configured for the environments that you review.").without("public.*")
+}
+
+type elsewhere struct {
+	nobodys
+	tasks []broker.Task
+}
+
+func (e elsewhere) AllTasks() []broker.Task { return e.tasks }
+
 func TestASessionBySingleSignOnIsListedAsSuch(t *testing.T) {
 	x := newSite(t)
 	x.Config.Configuration.SignOn = &broker.SignOn{Issuer: "https://login.test", Groups: []string{"team"}}

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"math"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/hourkey/hourkey/broker"
@@ -98,7 +100,7 @@ func (s *Server) fail(c *call, err error) {
 	header := c.writer.Header()
 	if kind.status == http.StatusTooManyRequests || kind.status == http.StatusServiceUnavailable {
 		if header.Get("Retry-After") == "" {
-			header.Set("Retry-After", "1")
+			header.Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(told.After.Seconds())))))
 		}
 	}
 	if c.oauth {

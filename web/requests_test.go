@@ -242,7 +242,7 @@ func TestLongPollEndsWithTheApproval(t *testing.T) {
 		if state != api.StateApproved {
 			t.Errorf("got %s", state)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Error("the approval did not wake the agent")
 	}
 }

@@ -92,6 +92,23 @@ func TestWhoMustSignOnAgainIsToldSoOnEveryPage(t *testing.T) {
 	}
 }
 
+// While the groups still let her see what waits, the inbox shows it; once they do not, it never says that nothing waits.
+func TestTheInboxOfWhoMustSignOnAgainDoesNotSayThatNothingWaits(t *testing.T) {
+	for age, want := range map[time.Duration]string{12*time.Hour + 30*time.Minute: "Waiting for you", 14 * time.Hour: "Sign on again to see what waits"} {
+		w, dora := away(t, age)
+		w.ask("")
+		_, page := w.seen(dora, "/")
+		if !strings.Contains(page, "<h1>"+want+"</h1>") || strings.Contains(page, "Nothing waits for you") {
+			t.Errorf("%s after the sign-on the inbox says:\n%s", age, page)
+		}
+		_, err := w.arrive(dora, url.Values{"next": {"/"}}, w.dora())
+		w.must(err)
+		if _, page = w.seen(dora, "/"); !strings.Contains(page, "<h1>Waiting for you</h1>") {
+			t.Errorf("signed on again, the inbox says:\n%s", page)
+		}
+	}
+}
+
 // The attack: who has no groups any more tries ids, and learns from the refusals which there are.
 func TestSigningOnAgainIsAdvisedWhetherThereIsARequestOrNot(t *testing.T) {
 	w, dora := away(t, 14*time.Hour)

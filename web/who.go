@@ -6,13 +6,22 @@ import (
 	"strings"
 
 	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/web/api"
+	"github.com/hourkey/hourkey/web/authn"
 )
 
 // who finds out who is calling, for one line of the table. A line that lets strangers in asks
 // nobody who they are.
+//
+// What strangers do is counted before it is looked at, except a proof by a key, which nobody guesses: one that holds is
+// taken however many at its address did not. The attack is a program that knows nothing and floods, so that no human or
+// agent behind the same address comes in.
 func (s *Server) who(c *call, line route) error {
 	if line.may&stranger != 0 {
 		c.kinds = stranger
+		if line.path == api.PathToken { // proves by a key; Agents bounds what the proofs of all may cost at once
+			return nil
+		}
 		return s.charge(c, line.path)
 	}
 	if header := c.request.Header.Get("Authorization"); header != "" {
@@ -27,6 +36,20 @@ func (s *Server) charge(c *call, purpose string) error {
 	return s.limited(c, s.strangers, purpose+" "+addressKey(c.address))
 }
 
+// failed counts a proof that did not hold against the address. It gives err, or that there were too many.
+func (s *Server) failed(c *call, purpose string, err error) error {
+	if slow := s.charge(c, purpose); slow != nil {
+		return slow
+	}
+	return err
+}
+
+// chargeSession counts what a human does, for each session by itself: who has stolen one leaves the others room to deny
+// and to end it. One human has authn.SessionsOfOne at most.
+func (s *Server) chargeSession(c *call, session authn.Session) error {
+	return s.limited(c, s.callers, "session "+session.Hash)
+}
+
 func (s *Server) limited(c *call, l *limiter, key string) error {
 	wait, err := l.take(key)
 	if err != nil {
@@ -35,8 +58,8 @@ func (s *Server) limited(c *call, l *limiter, key string) error {
 	return err
 }
 
-// whichAgent reads a Bearer (RFC 6750 section 2.1). A token that was not seen before is verified, which
-// costs a signature check and is counted against the address.
+// whichAgent reads a Bearer (RFC 6750 section 2.1). A token that was not seen before is verified; one that does
+// not hold is counted against the address.
 func (s *Server) whichAgent(c *call, header string) error {
 	scheme, token, _ := strings.Cut(header, " ")
 	if !strings.EqualFold(scheme, "Bearer") || token == "" {
@@ -44,12 +67,9 @@ func (s *Server) whichAgent(c *call, header string) error {
 	}
 	caller, known := s.agents.Known(token)
 	if !known {
-		if err := s.charge(c, "bearer"); err != nil {
-			return err
-		}
 		var err error
 		if caller, err = s.agents.Authenticate(token); err != nil {
-			return err
+			return s.failed(c, "bearer", err)
 		}
 	}
 	c.caller, c.kinds = caller, agent
@@ -74,8 +94,8 @@ func (s *Server) whichHuman(c *call) error {
 		return err
 	}
 	c.caller = broker.Caller{Kind: broker.CallerHuman, Name: session.Human}
-	c.kinds = kinds(s.broker.Configuration(), session.Human)
-	if err := s.limited(c, s.callers, c.caller.Actor()); err != nil {
+	c.kinds = kinds(s.broker.Configuration(), session.Human) | person
+	if err := s.chargeSession(c, session); err != nil {
 		return err
 	}
 	if isSafe(c.request.Method) {

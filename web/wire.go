@@ -106,6 +106,6 @@ func wireApproval(a broker.Approval) (api.Approval, error) {
 	assertion, err := json.Marshal(a.Assertion)
 	return api.Approval{
 		Request: a.Request, Reviewer: a.Reviewer, Passkey: a.Passkey, Nonce: a.Nonce,
-		Statement: a.Statement.Canonical(), Assertion: assertion, At: a.At,
+		Statement: a.Statement.Canonical(), Assertion: assertion, At: a.At, Void: a.Void,
 	}, err
 }

@@ -97,7 +97,10 @@ func (p *Policy) Evaluate(query broker.Query) broker.Decision {
 	return say(broker.Deny, "the task does not give it")
 }
 
-// Tasks gives the one task.
+// AllTasks gives the one task.
+func (p *Policy) AllTasks() []broker.Task { return p.Tasks("") }
+
+// Tasks gives the one task, whoever asks.
 func (p *Policy) Tasks(string) []broker.Task {
 	return []broker.Task{{Name: "fix", Environments: []string{"staging", "production"}, Gives: broker.Texts(p.Gives), TTL: p.TTL}}
 }

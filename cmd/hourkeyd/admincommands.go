@@ -30,7 +30,10 @@ func (m *Main) ask(ctx context.Context, method, path string, in, out any) error 
 
 func (m *Main) reloadCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "reload", Short: "Put changed files in force; a bad set leaves the old one in force", Args: cobra.NoArgs,
+		Use: "reload", Short: "Put changed files in force; a bad set leaves the old one in force", Args: takes(),
+		Long: "reload reads every file again, as check does, and puts the set in force as a whole. It says what got wider, and which\n" +
+			"settings wait for a new start. What waits for a human, or was approved and not collected, ends: it was asked under\n" +
+			"the old files. Leases go on.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			var done admin.Reloaded
 			if err := m.ask(c.Context(), http.MethodPost, "/reload", nil, &done); err != nil {
@@ -52,7 +55,7 @@ func (m *Main) reloadCommand() *cobra.Command {
 func (m *Main) statusCommand() *cobra.Command {
 	var wait time.Duration
 	c := &cobra.Command{
-		Use: "status", Short: "The running broker in numbers", Args: cobra.NoArgs,
+		Use: "status", Short: "The running broker in numbers", Args: takes(),
 		RunE: func(c *cobra.Command, _ []string) error {
 			status, err := m.statusWithin(c.Context(), wait)
 			if err != nil {
@@ -124,7 +127,10 @@ func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 func (m *Main) agentCommand() *cobra.Command {
 	var owner string
 	add := &cobra.Command{
-		Use: "add NAME --owner HUMAN", Short: "Let an agent enrol a key; it stays inert until its owner signs it", Args: cobra.ExactArgs(1),
+		Use: "add NAME --owner HUMAN", Short: "Let an agent enrol a key; it stays inert until its owner signs it", Args: takes("NAME"),
+		Long: "add prints a one-time code for `hourkey enroll`, which lives an hour. A name stays its owner's, also when the agent\n" +
+			"is removed. Adding an agent again, with the same owner, makes a new code: for a new machine, or a lost key.",
+		Example: "  hourkeyd agent add claude-code --owner alice",
 		RunE: func(c *cobra.Command, args []string) error {
 			var added admin.AgentAdded
 			if err := m.ask(c.Context(), http.MethodPost, "/agents", admin.AgentToAdd{Name: args[0], Owner: owner}, &added); err != nil {
@@ -133,19 +139,20 @@ func (m *Main) agentCommand() *cobra.Command {
 			return m.say(added, func(w io.Writer) {
 				_, _ = fmt.Fprintf(w, "%s\n", added.Code)
 				m.note("this one-time code for agent %s lives one hour; on the agent's side: hourkey enroll %s --agent %s", added.Name, m.origin(), added.Name)
+				m.noteNewAgent(c.Context(), added.Name, owner)
 			})
 		},
 	}
 	add.Flags().StringVar(&owner, "owner", "", "the human on whose behalf the agent acts")
 	must(add.MarkFlagRequired("owner"))
 	remove := &cobra.Command{
-		Use: "remove NAME", Short: "End an agent and its leases", Args: cobra.ExactArgs(1),
+		Use: "remove NAME", Short: "End an agent and its leases", Args: takes("NAME"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return m.do(c.Context(), http.MethodDelete, "/agents/"+url.PathEscape(args[0]), "agent "+args[0]+" is removed")
+			return listedBy(m.do(c.Context(), http.MethodDelete, "/agents/"+url.PathEscape(args[0]), "agent "+args[0]+" is removed"), "hourkeyd agent list")
 		},
 	}
 	list := &cobra.Command{
-		Use: "list", Short: "All agents", Args: cobra.NoArgs,
+		Use: "list", Short: "All agents", Args: takes(),
 		RunE: func(c *cobra.Command, _ []string) error {
 			var agents []broker.Agent
 			if err := m.ask(c.Context(), http.MethodGet, "/agents", nil, &agents); err != nil {
@@ -166,6 +173,15 @@ func (m *Main) do(ctx context.Context, method, path, text string) error {
 		return err
 	}
 	return m.say(done, func(w io.Writer) { _, _ = fmt.Fprintln(w, text) })
+}
+
+// listedBy names the command that lists what was not found.
+func listedBy(err error, command string) error {
+	if e, ok := errors.AsType[*broker.Error](err); ok && e.Code == broker.CodeNotFound {
+		there := *e
+		return there.WithNext("`%s` lists what there is", command)
+	}
+	return err
 }
 
 // table prints rows below a head, tab separated. Where there are none it says so, in the words of none, beside
@@ -196,7 +212,7 @@ func (m *Main) origin() string {
 
 func (m *Main) humanCommand() *cobra.Command {
 	invite := &cobra.Command{
-		Use: "invite NAME", Short: "Let a human make a passkey, or another one for one that is lost", Args: cobra.ExactArgs(1),
+		Use: "invite NAME", Short: "Let a human make a passkey, or another one for one that is lost", Args: takes("NAME"),
 		Long: "invite prints a one-time code, with which a human makes a passkey on the page. All but the first invite wait\n" +
 			"for operators to sign. For somebody who has a passkey already it is about a lost one: when the new one is\n" +
 			"made, the old ones are gone. Where no other operator is left to sign, stop the broker and use `human reset`.",
@@ -209,7 +225,7 @@ func (m *Main) humanCommand() *cobra.Command {
 		},
 	}
 	list := &cobra.Command{
-		Use: "list", Short: "Everybody who was ever invited", Args: cobra.NoArgs,
+		Use: "list", Short: "Everybody who was ever invited", Args: takes(),
 		RunE: func(c *cobra.Command, _ []string) error {
 			var humans []broker.Human
 			if err := m.ask(c.Context(), http.MethodGet, "/humans", nil, &humans); err != nil {
@@ -232,6 +248,7 @@ func (m *Main) invited(invited admin.Invited) error {
 		then := ""
 		if invite.State == broker.InviteInert {
 			m.note("first %s at %s/humans/%s", m.signers(invite), m.origin(), invite.Human)
+			m.note("who signs finds these words there, and asks you for them: %s", invited.Phrase)
 			then = "then "
 		}
 		m.note("%s%s types this one-time code within the hour at %s/invite", then, invite.Human, m.origin())
@@ -268,7 +285,10 @@ func (m *Main) freezeCommand() *cobra.Command {
 	var agent, task, environment string
 	c := &cobra.Command{
 		Use:   "freeze (--agent NAME | --task NAME | --environment NAME | --all) --reason TEXT",
-		Short: "Stop issuing and end leases at once; an operator lifts it with a passkey", Args: cobra.NoArgs,
+		Short: "Stop issuing and end leases at once; an operator lifts it with a passkey", Args: takes(),
+		Long: "freeze ends the leases at their providers, and nothing more is issued until an operator lifts it on the page: there is\n" +
+			"no command for that. What cannot be ended at once, like a session of AWS, works until its time is over.",
+		Example: "  hourkeyd freeze --agent claude-code --reason \"looks odd\"",
 		RunE: func(c *cobra.Command, _ []string) error {
 			freeze.Of, freeze.Name = toFreeze(all, agent, task, environment)
 			var frozen admin.Frozen
@@ -277,6 +297,7 @@ func (m *Main) freezeCommand() *cobra.Command {
 			}
 			return m.say(frozen, func(w io.Writer) {
 				_, _ = fmt.Fprintf(w, "%s is frozen; %d lease(s) ended\n", frozen.Freeze, frozen.Ended)
+				m.noteFreeze(c.Context(), freeze)
 			})
 		},
 	}
@@ -289,7 +310,7 @@ func (m *Main) freezeCommand() *cobra.Command {
 	c.MarkFlagsMutuallyExclusive("all", "agent", "task", "environment")
 	must(c.MarkFlagRequired("reason"))
 	c.AddCommand(&cobra.Command{
-		Use: "list", Short: "The freezes in force", Args: cobra.NoArgs,
+		Use: "list", Short: "The freezes in force", Args: takes(),
 		RunE: func(c *cobra.Command, _ []string) error {
 			var freezes []broker.Freeze
 			if err := m.ask(c.Context(), http.MethodGet, "/freezes", nil, &freezes); err != nil {
@@ -318,9 +339,10 @@ func toFreeze(all bool, agent, task, environment string) (broker.FreezeKind, str
 
 func (m *Main) revokeCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "revoke LEASE", Short: "End a lease now", Args: cobra.ExactArgs(1),
+		Use: "revoke LEASE", Short: "End a lease now", Args: takes("LEASE"),
+		Long: "revoke ends one lease at its provider; `hourkeyd leases` has the ids. The agent may ask again: freeze stops that.",
 		RunE: func(c *cobra.Command, args []string) error {
-			return m.do(c.Context(), http.MethodDelete, "/leases/"+url.PathEscape(args[0]), "lease "+args[0]+" is ended")
+			return listedBy(m.do(c.Context(), http.MethodDelete, "/leases/"+url.PathEscape(args[0]), "lease "+args[0]+" is ended"), "hourkeyd leases")
 		},
 	}
 }
@@ -328,7 +350,7 @@ func (m *Main) revokeCommand() *cobra.Command {
 func (m *Main) leasesCommand() *cobra.Command {
 	var all bool
 	c := &cobra.Command{
-		Use: "leases", Short: "The open leases", Args: cobra.NoArgs,
+		Use: "leases", Short: "The open leases", Args: takes(),
 		RunE: func(c *cobra.Command, _ []string) error {
 			var leases []broker.Lease
 			if err := m.ask(c.Context(), http.MethodGet, fmt.Sprintf("/leases?all=%t", all), nil, &leases); err != nil {

@@ -43,12 +43,14 @@ func TestInviteSaysWhatComesNextAndWhoMustSign(t *testing.T) {
 		"a newcomer": {
 			broker.Invite{Human: "alice", State: broker.InviteInert, Needs: 2, Groups: []string{"oncall"}},
 			"hourkeyd: first 2 operators must sign this invite (ben, olga) at http://localhost:8750/humans/alice\n" +
+				"hourkeyd: who signs finds these words there, and asks you for them: fern-reef-owl-salmon\n" +
 				"hourkeyd: then alice types this one-time code within the hour at http://localhost:8750/invite\n",
 		},
 		"a lost passkey": {
 			broker.Invite{Human: "ben", State: broker.InviteInert, Needs: 1, Groups: []string{"ops"}, Replaces: true},
 			"hourkeyd: ben has a passkey: this is for one that is lost; when the new one is made, every old one is gone\n" +
 				"hourkeyd: first one operator must sign this invite (alice, olga) at http://localhost:8750/humans/ben\n" +
+				"hourkeyd: who signs finds these words there, and asks you for them: fern-reef-owl-salmon\n" +
 				"hourkeyd: then ben types this one-time code within the hour at http://localhost:8750/invite\n",
 		},
 		"a stranger": {
@@ -58,7 +60,7 @@ func TestInviteSaysWhatComesNextAndWhoMustSign(t *testing.T) {
 		},
 	} {
 		m, result, notes := operator(t, operatorYAML)
-		if err := m.invited(admin.Invited{Invite: step.invite, Code: "a-code"}); err != nil {
+		if err := m.invited(admin.Invited{Invite: step.invite, Code: "a-code", Phrase: "fern-reef-owl-salmon"}); err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(step.want, notes.String()); diff != "" || result.String() != "a-code\n" {

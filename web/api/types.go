@@ -140,7 +140,7 @@ type Request struct {
 	Outcome      string    `json:"outcome"` // allow, escalate
 	Reasons      []Reason  `json:"reasons,omitempty"`
 	Needs        []Need    `json:"needs,omitempty"`   // humans who must approve
-	Signed       int       `json:"signed,omitempty"`  // humans who have approved so far
+	Signed       int       `json:"signed,omitempty"`  // humans whose approval counts so far
 	Verdict      string    `json:"verdict,omitempty"` // a reviewer's words on a denial; why it expired, when that was not its time
 	Reason       string    `json:"reason,omitempty"`  // the agent's own words
 	Repeats      int       `json:"repeats,omitempty"` // how often the same was asked again while it waits: that gives this request
@@ -311,6 +311,7 @@ type Approval struct {
 	Statement json.RawMessage `json:"statement"` // RFC 8785
 	Assertion json.RawMessage `json:"assertion"`
 	At        time.Time       `json:"at"`
+	Void      string          `json:"void,omitempty"` // why it no longer counts; empty while it does
 }
 
 // ApprovalList answers PathApprovals?request=ID.

@@ -44,6 +44,7 @@ type Agents struct {
 	origin string
 	now    func() time.Time
 	tokens *accessTokens
+	turns  turns
 }
 
 // NewAgents makes the authentication of agents.
@@ -53,7 +54,7 @@ func NewAgents(config AgentsConfig) (*Agents, error) {
 	}
 	return &Agents{
 		broker: config.Broker, store: config.Store, origin: config.Origin, now: config.Now,
-		tokens: newAccessTokens(config.Origin, config.Key, config.Now),
+		tokens: newAccessTokens(config.Origin, config.Key, config.Now), turns: newTurns(),
 	}, nil
 }
 
@@ -142,7 +143,10 @@ func active(agent broker.Agent) error {
 func (a *Agents) Known(bearer string) (caller broker.Caller, ok bool) { return a.tokens.known(bearer) }
 
 // Authenticate verifies an access token. It says nothing about the agent's state: see Check.
-func (a *Agents) Authenticate(bearer string) (broker.Caller, error) { return a.tokens.verify(bearer) }
+func (a *Agents) Authenticate(bearer string) (caller broker.Caller, err error) {
+	a.turns.do(func() { caller, err = a.tokens.verify(bearer) })
+	return caller, err
+}
 
 // Check refuses a caller whose agent was removed, or has another key, since the token was issued.
 func (a *Agents) Check(ctx context.Context, caller broker.Caller) error {

@@ -104,7 +104,8 @@ func (a *Agents) verify(ctx context.Context, text string) (*assertionClaims, bro
 	if err != nil {
 		return nil, broker.Agent{}, err
 	}
-	claims, err := checkSigned(text, key, a.now(), a.origin, a.origin+api.PathToken)
+	var claims *assertionClaims
+	a.turns.do(func() { claims, err = checkSigned(text, key, a.now(), a.origin, a.origin+api.PathToken) })
 	if err != nil {
 		return nil, broker.Agent{}, aboutAssertion(err)
 	}

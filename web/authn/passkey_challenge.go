@@ -15,11 +15,12 @@ const (
 	challengesMax = 4096 // under way at once; the oldest gives way
 )
 
-// Challenges hands out WebAuthn challenges for signing in and for registering, each good for one
-// answer within broker.SignFor. They live in memory: a restart only means to try again. T is what
-// the ceremony needs at its end.
+// Challenges hands out WebAuthn challenges for registering a passkey, each good for one answer within
+// broker.SignFor. They live in memory: a restart only means to try again. T is what the ceremony needs at
+// its end. Only who has a one-time code, or is signed in, may begin: a stranger could push out the others.
 //
-// Challenges of acts are not made here: broker.Ceremony makes them from the statement.
+// Challenges of signing in are made by SignIns. Those of acts are not made here: broker.Ceremony makes them
+// from the statement.
 type Challenges[T any] struct {
 	now func() time.Time
 
@@ -67,24 +68,34 @@ func (c *Challenges[T]) forget() {
 // Finish consumes the challenge that the client data answers, right or wrong: the attack is an answer
 // that is sent twice.
 func (c *Challenges[T]) Finish(clientDataJSON []byte) (challenge []byte, value T, err error) {
+	text, err := challengeIn(clientDataJSON)
+	if err != nil {
+		return nil, value, staleAnswer().Because(err)
+	}
+	c.mu.Lock()
+	entry, found := c.held[text]
+	delete(c.held, text)
+	c.mu.Unlock()
+	if !found || !c.now().Before(entry.expires) {
+		return nil, value, staleAnswer()
+	}
+	challenge, err = base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		return nil, value, staleAnswer().Because(err)
+	}
+	return challenge, entry.value, nil
+}
+
+// challengeIn gives the challenge that client data answers, base64url (WebAuthn level 3, section 5.8.1).
+func challengeIn(clientDataJSON []byte) (string, error) {
 	var client struct {
 		Challenge string `json:"challenge"`
 	}
-	stale := broker.Errorf(broker.CodeExpired, "this answer is not to a question of this page, or it came too late or twice").
+	err := json.Unmarshal(clientDataJSON, &client)
+	return client.Challenge, err
+}
+
+func staleAnswer() *broker.Error {
+	return broker.Errorf(broker.CodeExpired, "this answer is not to a question of this page, or it came too late or twice").
 		WithNext("load the page again")
-	if err := json.Unmarshal(clientDataJSON, &client); err != nil {
-		return nil, value, stale.Because(err)
-	}
-	c.mu.Lock()
-	entry, found := c.held[client.Challenge]
-	delete(c.held, client.Challenge)
-	c.mu.Unlock()
-	if !found || !c.now().Before(entry.expires) {
-		return nil, value, stale
-	}
-	challenge, err = base64.RawURLEncoding.DecodeString(client.Challenge)
-	if err != nil {
-		return nil, value, stale.Because(err)
-	}
-	return challenge, entry.value, nil
 }

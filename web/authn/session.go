@@ -6,7 +6,9 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,11 +20,16 @@ const (
 	SessionIdle = 30 * time.Minute // without a request
 	SessionLife = 12 * time.Hour   // whatever happens
 
-	touchEvery   = time.Minute // how exactly Seen is kept, or a quarter of idle; saves a commit per page
-	tokenSize    = 32
-	sweepAtOnce  = 100
+	touchEvery  = time.Minute // how exactly Seen is kept, or a quarter of idle; saves a commit per page
+	tokenSize   = 32
+	sweepAtOnce = 100
+
 	maxUserAgent = 200 // characters of it that are kept
 )
+
+// SessionsOfOne is how many sessions one human has at most: the one that was used longest ago ends when another begins.
+// It bounds what all of them can do together, because each is counted by itself.
+const SessionsOfOne = 8
 
 // Via is how a human signed in.
 type Via string
@@ -127,7 +134,7 @@ func (s *Sessions) Begin(ctx context.Context, begun Session) (*http.Cookie, erro
 	begun.Hash, begun.ID, begun.Created, begun.Seen = hashOf(token), rand.Text()[:16], now, now
 	begun.UserAgent = clipped(begun.UserAgent)
 	err := s.store.Update(ctx, func(tx broker.Tx) error {
-		if err := s.sweep(tx, now); err != nil {
+		if err := errors.Join(s.sweep(tx, now), s.makeRoom(tx, begun.Human)); err != nil {
 			return err
 		}
 		return tx.Save(&begun)
@@ -176,6 +183,21 @@ func (s *Sessions) sweep(tx broker.Tx, now time.Time) error {
 	}
 	for _, session := range over {
 		if err := tx.Delete(session); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// makeRoom ends the sessions of a human that are too many beside one more, the longest unused first.
+func (s *Sessions) makeRoom(tx broker.Tx, human string) error {
+	all, err := sessionsOf(tx, human)
+	if err != nil {
+		return err
+	}
+	slices.SortStableFunc(all, func(a, b Session) int { return a.Seen.Compare(b.Seen) })
+	for i := range len(all) - SessionsOfOne + 1 {
+		if err := tx.Delete(&all[i]); err != nil {
 			return err
 		}
 	}

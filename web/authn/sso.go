@@ -19,8 +19,8 @@ const PathSignOnCallback = "/sign-in/sso/callback"
 // (OpenID Connect core 1.0 section 3.1, RFC 7636, RFC 9700). It finds out who somebody is; what that
 // somebody is called here, and may do, the broker says. It is off until Use.
 //
-// It trusts the configured token issuer to say who somebody is, and nothing that comes by the browser: what
-// was begun is kept here, and only the browser that began it can finish it.
+// It trusts the configured token issuer to say who somebody is, and nothing that comes by the browser but what it
+// sealed itself: only the browser that began a sign-on has its cookie, and only that cookie finishes it, once.
 type SingleSignOn struct {
 	redirect  string // our callback
 	secure    bool
@@ -57,7 +57,9 @@ func NewSingleSignOn(config SingleSignOnConfig) (*SingleSignOn, error) {
 	}
 	s := &SingleSignOn{
 		redirect: config.Origin + PathSignOnCallback, secure: origin.Scheme == "https", now: config.Now, transport: config.Transport,
-		flows: &flows{now: config.Now},
+	}
+	if s.flows, err = newFlows(config.Now); err != nil {
+		return nil, err
 	}
 	if s.transport == nil {
 		s.transport = lonelyTransport()
@@ -89,18 +91,18 @@ func (s *SingleSignOn) current() *tokenIssuer {
 	return s.issuer.Load()
 }
 
-// SignOn is what somebody who begins to sign on wants. It is kept here and comes back from Finish: nothing
-// of it passes through the browser.
+// SignOn is what somebody who begins to sign on wants. It comes back from Finish, sealed meanwhile: the token issuer
+// hears nothing of it, and the browser can neither read nor change it.
 type SignOn struct {
 	Next   string  // the path of ours to go on to
 	Fresh  bool    // the human must prove anew who it is, whatever session the token issuer knows
-	Former Session // that this browser has when it begins; on the way back it cannot show it (SameSite=Strict)
+	Former Session // that this browser has when it begins; on the way back it cannot show it (SameSite=Strict). Its Hash alone comes back
 }
 
-// Begin makes what the browser needs to go to the token issuer: a URL, and a cookie by which it is known
-// again. address bounds how many one address can have under way. CodeUnavailable: the token issuer cannot
-// be reached, which concerns nobody who signs in with a passkey.
-func (s *SingleSignOn) Begin(ctx context.Context, address string, wish SignOn) (to string, cookie *http.Cookie, err error) {
+// Begin makes what the browser needs to go to the token issuer: a URL, and a cookie that is the sign-on under way.
+// Nothing is kept for it here, so the address that begins does not matter. CodeUnavailable: the token issuer cannot be
+// reached, which concerns nobody who signs in with a passkey.
+func (s *SingleSignOn) Begin(ctx context.Context, _ string, wish SignOn) (to string, cookie *http.Cookie, err error) {
 	issuer := s.current()
 	if issuer == nil {
 		return "", nil, noSingleSignOn()
@@ -109,13 +111,15 @@ func (s *SingleSignOn) Begin(ctx context.Context, address string, wish SignOn) (
 	if err != nil {
 		return "", nil, err
 	}
-	f, browser := newFlow(issuer, known, address, wish, s.now())
-	s.flows.add(f)
-	options := []oauth2.AuthCodeOption{oauth2.S256ChallengeOption(f.verifier), oauth2.SetAuthURLParam("nonce", f.nonce)}
-	if wish.Fresh {
+	f, sealed, err := s.flows.begin(issuer, wish)
+	if err != nil {
+		return "", nil, err
+	}
+	options := []oauth2.AuthCodeOption{oauth2.S256ChallengeOption(f.Verifier), oauth2.SetAuthURLParam("nonce", f.Nonce)}
+	if f.Fresh {
 		options = append(options, oauth2.SetAuthURLParam("prompt", "login"), oauth2.SetAuthURLParam("max_age", "0"))
 	}
-	return known.client.AuthCodeURL(f.state, options...), s.bake(browser, int(flowFor/time.Second)), nil
+	return known.client.AuthCodeURL(f.State, options...), s.bake(sealed, int(flowFor/time.Second)), nil
 }
 
 // SignedOn is what a single sign-on found out, verified.
@@ -126,7 +130,7 @@ type SignedOn struct {
 }
 
 // Finish takes the browser's way back. Each flow is finished once, right or wrong, by the browser that
-// began it. An account without any group of ours is no error here: the broker takes away what it had.
+// began it; one that another browser brings stays as it is. An account without any group of ours is no error here: the broker takes away what it had.
 func (s *SingleSignOn) Finish(r *http.Request) (SignedOn, error) {
 	if s == nil {
 		return SignedOn{}, noSingleSignOn()
@@ -143,23 +147,33 @@ func (s *SingleSignOn) Finish(r *http.Request) (SignedOn, error) {
 	if err != nil {
 		return SignedOn{}, err
 	}
-	if f.issuer != s.issuer.Load() {
+	return s.finish(r.Context(), f, answer)
+}
+
+// finish asks the token issuer whose code an answer to the flow has.
+func (s *SingleSignOn) finish(ctx context.Context, f flow, answer signOnAnswer) (SignedOn, error) {
+	issuer := s.current()
+	if issuer == nil || issuer.id != f.Issuer {
 		return SignedOn{}, staleFlow("the configuration of single sign-on changed meanwhile")
 	}
-	if err := answer.check(f); err != nil {
-		return SignedOn{}, err
-	}
-	claims, err := f.issuer.redeem(r.Context(), f, answer.code)
+	known, err := issuer.discover(ctx)
 	if err != nil {
 		return SignedOn{}, err
 	}
-	signed := SignedOn{SignOn: f.wish}
-	if f.wish.Fresh {
-		if signed.Proved, err = f.issuer.provedAt(claims, f.began); err != nil {
+	if err := answer.check(issuer, known); err != nil {
+		return SignedOn{}, err
+	}
+	claims, err := issuer.redeem(ctx, known, f, answer.code)
+	if err != nil {
+		return SignedOn{}, err
+	}
+	signed := SignedOn{SignOn: SignOn{Next: f.Next, Fresh: f.Fresh, Former: Session{Hash: f.Former}}}
+	if f.Fresh {
+		if signed.Proved, err = issuer.provedAt(claims, f.Began); err != nil {
 			return SignedOn{}, err
 		}
 	}
-	signed.Account, err = f.issuer.settings.account(claims)
+	signed.Account, err = issuer.settings.account(claims)
 	return signed, err
 }
 

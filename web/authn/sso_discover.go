@@ -29,6 +29,7 @@ const (
 
 // tokenIssuer is the OpenID Connect party, with the settings under which it is asked.
 type tokenIssuer struct {
+	id       string // of these settings in this process: a flow says under which it was begun
 	settings SignOnSettings
 	redirect string
 	now      func() time.Time
@@ -71,7 +72,7 @@ func (s *SingleSignOn) newTokenIssuer(settings SignOnSettings) (*tokenIssuer, er
 		return nil, broker.Errorf(broker.CodeInvalid, "sso.issuer: expected https://, or http:// on loopback").WithField("sso.issuer").Because(err)
 	}
 	return &tokenIssuer{
-		settings: settings, redirect: s.redirect, now: s.now, looking: make(chan struct{}, 1),
+		id: newToken(), settings: settings, redirect: s.redirect, now: s.now, looking: make(chan struct{}, 1),
 		http: &http.Client{
 			Timeout: issuerAnswersIn, Transport: bounded{s.transport},
 			// A redirect would carry the code and our secret to somebody who was not configured.

@@ -1,104 +1,124 @@
 package authn
 
 import (
+	"crypto/cipher"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/base64"
+	"encoding/json"
 	"net/url"
-	"slices"
-	"sync"
 	"time"
 
+	"golang.org/x/crypto/chacha20poly1305"
 	"golang.org/x/oauth2"
 
 	"github.com/hourkey/hourkey/broker"
 )
 
 const (
-	flowFor         = 10 * time.Minute // from Begin to Finish: time to type a password and find a phone
-	flowsMax        = 4096             // under way at once; the oldest gives way
-	flowsPerAddress = 256              // under way from one address; the oldest of that address gives way
-	maxAuthCode     = 4096             // bytes
+	flowFor     = 10 * time.Minute // from Begin to Finish: time to type a password and find a phone
+	flowDomain  = "hourkey/sign-on/1"
+	maxFlow     = 3072 // bytes of a sealed one: browsers keep cookies of 4096 with their names and attributes
+	maxAuthCode = 4096 // bytes
 )
 
 // flow is one sign-on under way.
 type flow struct {
-	issuer   *tokenIssuer // under which it was begun: another's answer is none (RFC 9700, section 4.4)
-	known    *discovered
-	state    string
-	nonce    string
-	verifier string            // of PKCE
-	browser  [sha256.Size]byte // of the cookie's value
-	address  string
-	wish     SignOn
-	began    time.Time
+	Issuer   string        `json:"issuer"` // id of the settings under which it was begun: another's answer is none (RFC 9700, section 4.4)
+	State    string        `json:"state"`
+	Nonce    string        `json:"nonce"`
+	Verifier string        `json:"verifier"` // of PKCE
+	Next     string        `json:"next"`
+	Fresh    bool          `json:"fresh"`
+	Former   string        `json:"former"` // hash of the session that the browser had
+	Began    time.Time     `json:"began"`
+	Made     time.Duration `json:"made"` // its age, as flows.spent counts
 }
 
-// newFlow makes a flow and the value of the cookie of its browser. All is new each time: whatever cookie the
-// browser had may have been planted.
-func newFlow(issuer *tokenIssuer, known *discovered, address string, wish SignOn, now time.Time) (*flow, string) {
-	browser := newToken()
-	return &flow{
-		issuer: issuer, known: known, state: newToken(), nonce: newToken(), verifier: oauth2.GenerateVerifier(),
-		browser: sha256.Sum256([]byte(browser)), address: address, wish: wish, began: now,
-	}, browser
-}
-
-// flows are those under way, oldest first. They live in memory: a restart only means to begin again.
+// flows seals those under way into the cookie of the browser that began them: authenticated and encrypted
+// (XChaCha20-Poly1305) under a key that lives as long as the process, so that nothing of a flow can be read, made up or
+// changed there. Nothing is kept for one that merely waits: the attack is strangers who begin until there is no room
+// for what others began. What was finished is remembered until its time is over.
 type flows struct {
-	now func() time.Time
-
-	mu   sync.Mutex
-	held []*flow
+	now   func() time.Time
+	aead  cipher.AEAD
+	spent *spent // of states
 }
 
-// add keeps a flow. The attack is a flood of strangers who begin: it is bounded, and one address cannot push
-// out what others began.
-func (f *flows) add(begun *flow) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	now, same := f.now(), 0
-	f.held = slices.DeleteFunc(f.held, func(old *flow) bool { return old.isOver(now) })
-	for _, old := range f.held {
-		if old.address == begun.address {
-			same++
-		}
-	}
-	switch {
-	case same >= flowsPerAddress:
-		oldest := slices.IndexFunc(f.held, func(old *flow) bool { return old.address == begun.address })
-		f.held = slices.Delete(f.held, oldest, oldest+1)
-	case len(f.held) >= flowsMax:
-		f.held = slices.Delete(f.held, 0, 1)
-	}
-	f.held = append(f.held, begun)
+func newFlows(now func() time.Time) (*flows, error) {
+	key := make([]byte, chacha20poly1305.KeySize)
+	_, _ = rand.Read(key) // never fails: it stops the program instead (crypto/rand)
+	aead, err := chacha20poly1305.NewX(key)
+	return &flows{now: now, aead: aead, spent: newSpent(flowFor, now())}, err
 }
 
-// take gives the flow of that state, once. The attack on the cookie is another's answer: who began a
-// sign-on sends the link that would finish it to somebody else, who then works as the attacker, or binds the
-// attacker's account (RFC 6749, section 10.12).
-func (f *flows) take(state, cookie string) (*flow, error) {
-	f.mu.Lock()
-	at := slices.IndexFunc(f.held, func(held *flow) bool { return sameText(held.state, state) })
-	if at < 0 {
-		f.mu.Unlock()
-		return nil, staleFlow("this sign-on is not known here: it is finished, or was never begun")
+// begin makes a flow and the value of its browser's cookie. All is new each time: whatever cookie the browser had may
+// have been planted.
+func (f *flows) begin(issuer *tokenIssuer, wish SignOn) (begun flow, cookie string, err error) {
+	now := f.now()
+	begun = flow{
+		Issuer: issuer.id, State: newToken(), Nonce: newToken(), Verifier: oauth2.GenerateVerifier(),
+		Next: wish.Next, Fresh: wish.Fresh, Former: wish.Former.Hash, Began: now.UTC(), Made: f.spent.age(now),
 	}
-	taken := f.held[at]
-	f.held = slices.Delete(f.held, at, at+1)
-	f.mu.Unlock()
+	raw, err := json.Marshal(begun)
+	if err != nil {
+		return flow{}, "", err
+	}
+	nonce := make([]byte, f.aead.NonceSize(), f.aead.NonceSize()+len(raw)+f.aead.Overhead())
+	_, _ = rand.Read(nonce)
+	cookie = base64.RawURLEncoding.EncodeToString(f.aead.Seal(nonce, nonce, raw, []byte(flowDomain)))
+	if len(cookie) > maxFlow {
+		return flow{}, "", broker.Errorf(broker.CodeInvalid, "the place to go on to is too long").WithField("next")
+	}
+	return begun, cookie, nil
+}
 
-	browser := sha256.Sum256([]byte(cookie))
+// open reads a cookie that begin made.
+func (f *flows) open(cookie string) (begun flow, ok bool) {
+	if len(cookie) > maxFlow {
+		return flow{}, false
+	}
+	sealed, err := base64.RawURLEncoding.Strict().DecodeString(cookie)
+	if err != nil || len(sealed) < f.aead.NonceSize() {
+		return flow{}, false
+	}
+	raw, err := f.aead.Open(nil, sealed[:f.aead.NonceSize()], sealed[f.aead.NonceSize():], []byte(flowDomain))
+	if err != nil {
+		return flow{}, false
+	}
+	return begun, json.Unmarshal(raw, &begun) == nil
+}
+
+// take gives the flow that this browser began under that state, once. The attack on the cookie is another's answer:
+// who began a sign-on sends the link that would finish it to somebody else, who then works as the attacker, or binds
+// the attacker's account (RFC 6749, section 10.12).
+func (f *flows) take(state, cookie string) (flow, error) {
+	begun, ok := f.open(cookie)
+	id, now := stateID(state), f.now()
 	switch {
-	case subtle.ConstantTimeCompare(browser[:], taken.browser[:]) != 1:
-		return nil, broker.Errorf(broker.CodeForbidden, "this sign-on was begun in another browser, or another one was begun here since").
+	case state == "", f.spent.wasUsed(id): // a cookie that is gone because its sign-on is finished is no other browser's
+		return flow{}, unknownFlow()
+	case !ok || !sameText(begun.State, state):
+		return flow{}, broker.Errorf(broker.CodeForbidden, "this sign-on was begun in another browser, or too long ago, or another one was begun here since").
 			WithNext("sign in again, in one tab")
-	case taken.isOver(f.now()):
-		return nil, staleFlow("this sign-on took too long")
+	case f.spent.isOver(begun.Made, now):
+		return flow{}, staleFlow("this sign-on took too long")
+	case !f.spent.use(id, begun.Made, now):
+		return flow{}, unknownFlow()
 	}
-	return taken, nil
+	return begun, nil
 }
 
-func (f *flow) isOver(now time.Time) bool { return !now.Before(f.began.Add(flowFor)) }
+// stateID is what is remembered of a state.
+func stateID(state string) spentID {
+	sum := sha256.Sum256([]byte(state))
+	return spentID(sum[:len(spentID{})])
+}
+
+func unknownFlow() *broker.Error {
+	return staleFlow("this sign-on is not known here: it is finished, or was never begun")
+}
 
 func staleFlow(why string) *broker.Error {
 	return broker.Errorf(broker.CodeExpired, "%s", why).WithNext("sign in again")
@@ -125,10 +145,10 @@ func answerOf(query string) (signOnAnswer, error) {
 	return signOnAnswer{state: values.Get("state"), code: values.Get("code"), iss: values.Get("iss"), failure: values.Get("error")}, nil
 }
 
-// check refuses what is no code of the flow's own token issuer.
-func (a signOnAnswer) check(f *flow) error {
+// check refuses what is no code of the token issuer that was asked.
+func (a signOnAnswer) check(t *tokenIssuer, known *discovered) error {
 	switch {
-	case a.iss != "" && a.iss != f.issuer.settings.Issuer, a.iss == "" && f.known.says.NamesIssuer:
+	case a.iss != "" && a.iss != t.settings.Issuer, a.iss == "" && known.says.NamesIssuer:
 		return broker.Errorf(broker.CodeForbidden, "this answer is not from the token issuer that was asked").WithField("iss").WithNext("sign in again")
 	case a.failure != "":
 		return refusedThere(a.failure)

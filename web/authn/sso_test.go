@@ -96,7 +96,7 @@ func (b *signOnBed) refused(err error, code broker.Code, words string) {
 
 func TestASignOnFindsOutWhoSomebodyIs(t *testing.T) {
 	b := newSignOnBed(t)
-	wish := SignOn{Next: "/requests/x", Former: Session{Human: "alice", Hash: "h"}}
+	wish := SignOn{Next: "/requests/x", Former: Session{Hash: "h"}}
 	got, err := b.signOn(wish, alice())
 	if err != nil {
 		t.Fatal(err)

@@ -52,9 +52,9 @@ func (c idClaims) has(name string) bool { return len(c.all[name]) > 0 && string(
 
 // redeem exchanges the code for an ID token and verifies it (OpenID Connect core, sections 3.1.3.5 and
 // 3.1.3.7). The access token that comes with it is compared and forgotten.
-func (t *tokenIssuer) redeem(ctx context.Context, f *flow, code string) (idClaims, error) {
+func (t *tokenIssuer) redeem(ctx context.Context, known *discovered, f flow, code string) (idClaims, error) {
 	ctx = oidc.ClientContext(ctx, t.http)
-	answer, err := f.known.client.Exchange(ctx, code, oauth2.VerifierOption(f.verifier))
+	answer, err := known.client.Exchange(ctx, code, oauth2.VerifierOption(f.Verifier))
 	if err != nil {
 		return idClaims{}, t.notRedeemed(err)
 	}
@@ -62,7 +62,7 @@ func (t *tokenIssuer) redeem(ctx context.Context, f *flow, code string) (idClaim
 	if !ok || raw == "" || len(raw) > maxIDToken {
 		return idClaims{}, refusedToken("there is none in the answer")
 	}
-	token, err := t.verify(ctx, f.known, raw)
+	token, err := t.verify(ctx, known, raw)
 	if err != nil {
 		return idClaims{}, err
 	}
@@ -117,9 +117,9 @@ func (w *watchedKeys) VerifySignature(ctx context.Context, jwt string) ([]byte, 
 }
 
 // compare holds the token against what was asked: what the library leaves to its caller.
-func (t *tokenIssuer) compare(f *flow, token *oidc.IDToken, claims idClaims, access string) error {
+func (t *tokenIssuer) compare(f flow, token *oidc.IDToken, claims idClaims, access string) error {
 	switch {
-	case !sameText(token.Nonce, f.nonce):
+	case !sameText(token.Nonce, f.Nonce):
 		return refusedToken("it answers another sign-on")
 	case token.Subject == "" || len(token.Subject) > maxSubject:
 		return refusedToken("it does not say who you are")

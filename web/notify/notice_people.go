@@ -61,8 +61,9 @@ func (s *scene) enrolled(n *notice) (*notice, error) {
 
 func (s *scene) invited(n *notice, who string) error {
 	var data struct {
-		Needs  int      `json:"needs"`
-		Groups []string `json:"groups"`
+		Needs   int      `json:"needs"`
+		Groups  []string `json:"groups"`
+		Instead string   `json:"instead"`
 	}
 	if err := s.data(&data); err != nil {
 		return err
@@ -75,6 +76,9 @@ func (s *scene) invited(n *notice, who string) error {
 	}
 	if data.Needs > 0 {
 		n.text += "; " + plural(data.Needs, "operator") + " must sign that first"
+	}
+	if data.Instead != "" {
+		n.text += "; an invite that waited is void"
 	}
 	n.text += "."
 	return nil

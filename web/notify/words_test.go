@@ -136,7 +136,7 @@ func TestWhatIsSaidOfPeople(t *testing.T) {
 	if _, _, err := w.InviteHuman(t.Context(), broker.Caller{Kind: broker.CallerHuman, Name: "bob"}, "dave"); err != nil {
 		t.Fatal(err)
 	}
-	w.wantLine(t, "dave was invited by bob; 1 operator must sign that first.", "/humans/dave", append(everyone, "dave")...)
+	w.wantLine(t, "dave was invited by bob; 2 operators must sign that first.", "/humans/dave", append(everyone, "dave")...)
 	w.SignAs("carol", broker.ActAdmitHuman, "dave")
 	w.wantLine(t, "carol signed that dave may come in.", "/humans/dave", append(everyone, "dave")...)
 

@@ -20,6 +20,10 @@ func inboxFixtures(now time.Time) []Fixture {
 		page("inbox", fixtureInbox(now), fixtureRecent(now), MistakesNotice(), reset),
 		page("inbox-frozen", broker.Inbox{Freezes: []broker.Freeze{fixtureFreeze(now)}}, nil),
 		page("inbox-many", fixtureFlood(now), nil),
+		page("inbox-cut", broker.Inbox{Requests: []broker.Request{fixtureOperation(now)}, Waiting: 1241, Cut: true}, nil),
+		page("inbox-cut-none", broker.Inbox{Waiting: 40, Cut: true}, nil),
+		page("inbox-sign-on-again", broker.Inbox{Away: true}, nil, SignOnNotice("/")),
+		page("inbox-sign-on-again-some", broker.Inbox{Away: true, Agents: []broker.Agent{fixtureAgent(now)}}, nil, SignOnNotice("/")),
 	}
 }
 

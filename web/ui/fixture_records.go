@@ -19,6 +19,7 @@ func policyFixtures(now time.Time) []Fixture {
 	freezes := []broker.Freeze{{Of: broker.FreezeEnvironment, Name: "production", By: "human:bob", At: now}, {Of: broker.FreezeTask, Name: "clean-volumes", Until: now.Add(time.Hour)}}
 	config := listConfiguration()
 	tasks := []broker.Task{
+		{Name: "archive-invoices", Environments: []string{"staging"}, Gives: []string{"orders-db:public.invoices:read"}, Where: "policies/tasks/invoices.yaml:1"},
 		{Name: "clean-volumes", Environments: []string{"staging", "production"}, WithApproval: []string{"railway:volume/*:delete", "railway:project/*:admin,delete"}, TTL: 10 * time.Minute, Where: "policies/tasks/volumes.yaml:3"},
 		{Name: "fix-orders-data", Summary: "Repair wrong rows of the orders service", Environments: []string{"staging"}, Gives: []string{"orders-db:public.orders:read,write", "railway:service/*:read,write"}, WithApproval: []string{"orders-db:public.orders:delete"}, Where: "policies/tasks/orders.yaml:1"},
 	}
@@ -27,7 +28,7 @@ func policyFixtures(now time.Time) []Fixture {
 		{"environments", PageEnvironments, listFrame("Environments", "/environments", EnvironmentsOf([]string{"laptop", "production", "staging"}, config, []broker.Pin{confirmed, changed, local}, freezes))},
 		{"environments-empty", PageEnvironments, listFrame("Environments", "/environments", Environments{})},
 		{"tasks", PageTasks, listFrame("Tasks", "/tasks", TasksOf(tasks, agents, freezes, true, config))},
-		{"tasks-no-agents", PageTasks, listFrame("Tasks", "/tasks", Tasks{All: true, NoAgents: true})},
+		{"tasks-none", PageTasks, listFrame("Tasks", "/tasks", Tasks{All: true})},
 	}
 }
 
@@ -157,9 +158,9 @@ func noticeFixtures(now time.Time) []Fixture {
 	}, now)
 	frozen, _ := FreezeNotice([]broker.Freeze{{Of: broker.FreezeAll}, fixtureFreeze(now), {Of: broker.FreezeTask, Name: "clean-volumes", Until: now.Add(time.Hour)}}, true, true)
 	one, _ := FreezeNotice([]broker.Freeze{fixtureFreeze(now)}, true, true)
-	all := listFrame("Tasks", "/tasks", Tasks{All: true, NoAgents: true})
+	all := listFrame("Tasks", "/tasks", Tasks{All: true})
 	all.Notices = []Notice{MistakesNotice(), StoreNotice(), reset, fresh, frozen}
-	single := listFrame("Tasks", "/tasks", Tasks{All: true, NoAgents: true})
+	single := listFrame("Tasks", "/tasks", Tasks{All: true})
 	single.Notices = []Notice{one}
 	return []Fixture{{"notices", PageTasks, all}, {"notice-frozen", PageTasks, single}}
 }

@@ -48,8 +48,10 @@ func requestFixtures(now time.Time) []Fixture {
 	owner.Needs, owner.Decision.Reasons[0] = []broker.Need{{Environment: "preview", Humans: 1}}, fixtureReason("preview", 3, "1 human must approve delete in preview")
 	changed := fixtureProduction(now)
 	changed.Config = "0f3c before the reload"
-	first, half, keyless, fresh := alice, alice, alice, alice
+	first, half, void, keyless, fresh := alice, alice, alice, alice, alice
 	half.Approvals = bob
+	void.Approvals = []broker.Approval{signedFixture("dave", 4*time.Minute), signedFixture("alice", 3*time.Minute), bob[0]}
+	void.Approvals[0].Void, void.Approvals[1].Void = "dave may not approve this any more", "the passkey that signed it was removed"
 	keyless.Decides, keyless.Why = false, InWords(broker.Errorf(broker.CodeForbidden, "you have no passkey here").WithNext("make one: You, then Make a passkey"))
 	fresh.Decides, fresh.Why = false, InWords(broker.Errorf(broker.CodeForbidden, "%s", TooNew(now.Add(23*time.Hour))).WithNext("wait until then, or leave it to others"))
 	first.History = broker.History{Last: []broker.Request{}}
@@ -74,6 +76,7 @@ func requestFixtures(now time.Time) []Fixture {
 		requestPage("request-stale", changed, Context{Human: "bob", Rejects: true, Approvals: bob}),
 		requestPage("request-half-signed", fixtureProduction(now), half),
 		requestPage("request-half-narrowed", narrowedFixture(fixtureProduction(now)), half),
+		requestPage("request-signature-void", fixtureProduction(now), void),
 		requestPage("request-signed-by-me", fixtureProduction(now), Context{Human: "bob", Rejects: true, Approvals: bob}),
 		{"problem-sign-on", PageProblem, Frame{
 			Title: "There is no such thing", Human: "dora", Nav: Navigation("/requests/01jd7", Doors{}), Notices: []Notice{SignOnNotice("/requests/01jd7")},

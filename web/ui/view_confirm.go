@@ -67,7 +67,7 @@ func InviteCode(invite broker.Invite, code broker.Secret, origin string) Code {
 		view.Sentence[1] = plain(" was invited again. With this code a new passkey is made, and the lost ones go:")
 	}
 	if invite.State == broker.InviteInert {
-		view.Steps = append(view.Steps, Step{"First " + count(invite.Needs, "operator") + " must sign the invite, here in the inbox. You may be one of them, " + invite.Human + " may not.", ""})
+		view.Steps = append(view.Steps, Step{"First " + count(invite.Needs, "operator") + " must sign the invite, here in the inbox. You may be one of them, " + invite.Human + " may not. Who signs finds these words there, and asks you for them:", invite.Phrase()})
 	}
 	view.Steps = append(view.Steps, Step{"Then " + invite.Human + " types name and code in at:", origin + "/invite"})
 	return view

@@ -111,8 +111,9 @@ func Worst(actions broker.Actions) broker.Actions {
 	return actions
 }
 
+// signedBy tells whether this human has signed, and it still counts.
 func signedBy(human string, approvals []broker.Approval) bool {
-	return slices.ContainsFunc(approvals, func(a broker.Approval) bool { return a.Reviewer == human })
+	return slices.ContainsFunc(standing(approvals), func(a broker.Approval) bool { return a.Reviewer == human })
 }
 
 // narrowOf offers what can be left out. A single action on a single resource is approved or denied.

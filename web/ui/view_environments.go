@@ -164,15 +164,15 @@ func promises(can broker.Capabilities) []string {
 
 // Tasks is the view of PageTasks.
 type Tasks struct {
-	List     []TaskRow
-	All      bool // this human sees those of all agents
-	NoAgents bool
+	List    []TaskRow
+	All     bool // this human sees every task
+	Reviews bool // this human sees those of some environments
 }
 
 // TaskRow is one kind of work.
 type TaskRow struct {
 	Name, Summary, Where string
-	Agents               []string
+	Agents               []string // who may ask for it; empty: nobody
 	Environments         []Environment
 	Gives, WithApproval  []Granted
 	TTL                  string

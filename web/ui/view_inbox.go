@@ -12,8 +12,11 @@ import (
 // Inbox is the view of PageInbox.
 type Inbox struct {
 	Empty  bool
+	Away   bool // what waits for this human's groups cannot be shown: the single sign-on is too old
 	Groups []Group
 	Recent []Entry // requests that are decided
+
+	RecentCut bool // there may be more of them: not all were looked through
 }
 
 // Group is a kind of things that wait. More says how many of them are not shown.
@@ -53,9 +56,9 @@ const (
 
 // InboxOf makes the view of an inbox; recent are requests that this human may see, newest first.
 func InboxOf(in broker.Inbox, recent []broker.Request, configuration *broker.Configuration, now time.Time) Inbox {
-	view := Inbox{}
+	view := Inbox{Away: in.Away}
 	add := func(title, more string, entries []Entry) {
-		if len(entries) > 0 {
+		if len(entries) > 0 || more != "" {
 			view.Groups = append(view.Groups, Group{title, more, entries})
 		}
 	}
@@ -74,8 +77,15 @@ func InboxOf(in broker.Inbox, recent []broker.Request, configuration *broker.Con
 	return view
 }
 
+// moreWait says what is not in the list. Behind many that this human signed or owns, how many of the others wait for
+// the same human is not known.
 func moreWait(in broker.Inbox) string {
+	const behind = " may wait for you. They stand behind hundreds that you signed, or that your own agents ask, and the inbox looks no further."
 	switch shown := len(in.Requests); {
+	case in.Cut && shown == 0:
+		return "Up to " + grouped(in.Waiting) + behind
+	case in.Cut:
+		return "Up to " + grouped(in.Waiting-shown) + " more" + behind
 	case in.Waiting <= shown:
 		return ""
 	case shown == 1:
@@ -157,5 +167,9 @@ func agentEntry(a broker.Agent) Entry {
 }
 
 func inviteEntry(i broker.Invite) Entry {
-	return Entry{Path: HumanPath(i.Human), Who: i.Human, What: "is invited by " + actor(i.By), Notes: notes("until " + clock(i.Expires))}
+	what := "is invited by " + actor(i.By)
+	if i.Passkey != nil {
+		what = "made a passkey after single sign-on"
+	}
+	return Entry{Path: HumanPath(i.Human), Who: i.Human, What: what, Notes: notes("until " + clock(i.Expires))}
 }

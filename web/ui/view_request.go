@@ -84,7 +84,8 @@ type Need struct {
 // Signed is one signature so far.
 type Signed struct {
 	Reviewer, When string
-	IsOwner        bool // of the agent: it counts only where the environment says so
+	IsOwner        bool   // of the agent: it counts only where the environment says so
+	Void           string // why it no longer counts; empty while it does
 }
 
 // Context is what a request's page depends on beside the request.
@@ -141,7 +142,7 @@ func RequestOf(r broker.Request, c Context) Request {
 		view.Needs = append(view.Needs, needOf(need, r, c))
 	}
 	for _, approval := range c.Approvals {
-		view.Signed = append(view.Signed, Signed{approval.Reviewer, moment(approval.At, c.Now), approval.Reviewer == r.Owner})
+		view.Signed = append(view.Signed, Signed{approval.Reviewer, moment(approval.At, c.Now), approval.Reviewer == r.Owner, approval.Void})
 	}
 	view.Decide = decideOf(r, c)
 	return view

@@ -2,6 +2,7 @@ package ui
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,8 +18,8 @@ func stateText(r broker.Request, c Context) string {
 	switch {
 	case Unshown(r) != "", stale(r, c):
 		return "Cannot be approved"
-	case len(c.Approvals) > 0 && missing > 0:
-		return fmt.Sprintf("%d signed, waits for %s", len(c.Approvals), moreHumans(missing))
+	case len(standing(c.Approvals)) > 0 && missing > 0:
+		return fmt.Sprintf("%d signed, waits for %s", len(standing(c.Approvals)), moreHumans(missing))
 	case missing > 1:
 		return "Waits for " + count(missing, "human")
 	}
@@ -182,7 +183,7 @@ func approvedBy(approvals []broker.Approval) string {
 	if len(approvals) == 0 {
 		return "Policy alone allowed this"
 	}
-	return joined(reviewers(approvals)) + " approved this"
+	return joined(reviewers(standing(approvals))) + " approved this"
 }
 
 // ended says how a request ended without a yes, or after one before the agent took it. it is how the sentence calls
@@ -205,6 +206,11 @@ func ended(r broker.Request, it string) string {
 		return text
 	}
 	return strings.ToUpper(text[:1]) + text[1:]
+}
+
+// standing leaves out the approvals that no longer count.
+func standing(approvals []broker.Approval) []broker.Approval {
+	return slices.DeleteFunc(slices.Clone(approvals), func(a broker.Approval) bool { return a.Void != "" })
 }
 
 func reviewers(approvals []broker.Approval) []string {
@@ -293,7 +299,7 @@ func counts(human, environment string, r broker.Request, configuration *broker.C
 // needOf counts the signatures that may count for the environment.
 func needOf(need broker.Need, r broker.Request, c Context) Need {
 	have := 0
-	for _, approval := range c.Approvals {
+	for _, approval := range standing(c.Approvals) {
 		if counts(approval.Reviewer, need.Environment, r, c.Configuration) {
 			have++
 		}

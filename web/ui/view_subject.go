@@ -108,12 +108,14 @@ func TargetOf(p broker.Pin, protected, signs bool) Subject {
 // InviteOf makes the view of a newcomer, or of somebody who lost the passkeys.
 func InviteOf(i broker.Invite, signs bool) Subject {
 	view := Subject{
-		State: string(i.State), StateText: inviteState(i.State), Sentence: []Word{strong(actor(i.By)), plain(" invites "), strong(i.Human), plain(" to make a passkey.")},
+		State: string(i.State), StateText: inviteState(i.State), Phrase: i.Phrase(),
+		Sentence: []Word{strong(actor(i.By)), plain(" invites "), strong(i.Human), plain(" to make a passkey.")},
 		Facts: []NamedFact{
 			{"Groups", listed(i.Groups), false}, {"Signatures", fmt.Sprintf("%d of %d: %s", len(i.Signed), i.Needs, listed(i.Signed)), false},
 			{"Invited", clock(i.Created), false}, {"The code works until", clock(i.Expires), false},
 		},
-		Care:  "Sign only if you know that " + i.Human + " is to join: once admitted, " + i.Human + " can approve what these groups may approve.",
+		Care: "Sign only if you know that " + i.Human + " is to join, and these words stood with the code that " + actor(i.By) + " got: ask. " +
+			"Once admitted, " + i.Human + " can approve what these groups may approve.",
 		Signs: signs, NotYours: "Nothing here waits for you.",
 		Sign: Sign{Act: broker.ActAdmitHuman, Subject: i.Human, Digest: i.Digest(), Button: "Admit…"},
 	}
@@ -122,14 +124,18 @@ func InviteOf(i broker.Invite, signs bool) Subject {
 		view.Sentence = []Word{strong(i.Human), plain(", who signed on as "), strong(i.Account), plain(", made a passkey here.")}
 		view.Facts[2].Name, view.Facts[3].Name = "Made", "It waits until"
 		view.Facts = append([]NamedFact{{"Passkey", i.Passkey.ID, true}}, view.Facts...)
-		view.Alarm, view.Phrase = true, i.Phrase()
+		view.Alarm = true
 		view.Care = "Call " + i.Human + " and have them read the words to you. If the words differ, or " + i.Human + " made no passkey, do not sign. " +
 			"Once admitted, " + i.Human + " can approve what the groups below may approve."
 	case i.Replaces:
 		view.Sentence[1], view.Sentence[3] = plain(" says that "), plain(" lost all passkeys. A new one replaces them.")
 		view.Sign.Button = "Replace " + i.Human + "'s passkeys…"
 		view.Alarm = true
-		view.Care = "Sign only if you know from " + i.Human + " in person that this is so: whoever has the code can approve in their name."
+		view.Care = "Sign only if you know from " + i.Human + " in person that this is so, and these words stood with the code that " + actor(i.By) + " got: " +
+			"whoever has the code can approve in their name."
+	}
+	if i.Instead != "" {
+		view.Facts = append(view.Facts, NamedFact{"In place of an invite that waited", i.Instead, false})
 	}
 	if !signs || i.State != broker.InviteInert {
 		view.Alarm, view.Care = false, ""

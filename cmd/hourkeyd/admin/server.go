@@ -148,8 +148,13 @@ func (c Config) invite(r *http.Request) (any, error) {
 		return nil, err
 	}
 	invite, code, err := c.Broker.InviteHuman(r.Context(), caller, body.Name)
+	invited := Invited{Code: code.Reveal()}
+	if invite.State == broker.InviteInert {
+		invited.Phrase = invite.Phrase()
+	}
 	invite.CodeHash = ""
-	return Invited{Invite: invite, Code: code.Reveal()}, err
+	invited.Invite = invite
+	return invited, err
 }
 
 // answer writes what a function says, as JSON.

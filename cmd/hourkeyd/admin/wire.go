@@ -35,6 +35,7 @@ type HumanToInvite struct {
 type Invited struct {
 	Invite broker.Invite `json:"invite"` // without the hash of its code
 	Code   string        `json:"code"`
+	Phrase string        `json:"phrase,omitempty"` // words that who signs the invite compares; empty: nobody signs
 }
 
 // ToFreeze is the body of POST /freezes.

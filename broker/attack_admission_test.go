@@ -1,0 +1,230 @@
+package broker_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/broker/brokertest"
+)
+
+// organised is a world of three operators who review nothing, and three reviewers of production, where deleting wants two.
+func organised(t *testing.T, operators ...string) *brokertest.World {
+	t.Helper()
+	w := brokertest.NewWorld(t)
+	next := w.Configuration()
+	next.Hash = "config-2"
+	next.Groups = map[string][]string{"ops": operators, "team": {"alice", "dora", "fred"}}
+	next.Roles = map[broker.Role][]string{broker.RoleReviewer: {"team"}, broker.RoleOperator: {"ops"}}
+	reconfigure(w, next)
+	return w
+}
+
+func reconfigure(w *brokertest.World, next *broker.Configuration) {
+	w.Helper()
+	if err := w.Reload(w.Context(), broker.Caller{Kind: broker.CallerSocket}, next, nil); err != nil {
+		w.Fatal(err)
+	}
+}
+
+// withPasskeys gives people a passkey, NAME-key.
+func withPasskeys(w *brokertest.World, names ...string) {
+	w.Helper()
+	err := w.Store.Update(w.Context(), func(tx broker.Tx) error {
+		var failed []error
+		for _, name := range names {
+			failed = append(failed, tx.Save(&broker.Human{Name: name, Handle: []byte(name)}), tx.Save(&broker.Passkey{ID: name + "-key", Human: name}))
+		}
+		return errors.Join(failed...)
+	})
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
+func asHuman(name string) broker.Caller { return broker.Caller{Kind: broker.CallerHuman, Name: name} }
+
+func mustInvite(w *brokertest.World, by, name string) (broker.Invite, broker.Secret) {
+	w.Helper()
+	invite, code, err := w.InviteHuman(w.Context(), asHuman(by), name)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return invite, code
+}
+
+// The attack: an operator says that another one lost the passkeys, signs that alone, and is two people from then on:
+// those two make the passkeys of two reviewers.
+func TestOneOperatorTakesOverAnother(t *testing.T) {
+	w := organised(t, "bob", "carol", "erin")
+	withPasskeys(w, "dora", "erin", "fred")
+	for _, victim := range []string{"carol", "dora"} {
+		invite, code := mustInvite(w, "bob", victim)
+		if invite.Needs != 2 {
+			t.Errorf("%s's new passkey needs %d operators", victim, invite.Needs)
+		}
+		w.SignAs("bob", broker.ActAdmitHuman, victim)
+		w.WantCode(w.TrySign("bob", broker.Intent{Act: broker.ActAdmitHuman, Subject: victim, Digest: w.SubjectDigest(broker.ActAdmitHuman, victim)}), broker.CodeForbidden)
+		w.WantCode(w.AddPasskey(t.Context(), victim, code, broker.Passkey{ID: "bobs"}), broker.CodeForbidden)
+	}
+}
+
+// With two operators there is only one to sign that the other's passkeys are lost: not enough where two must approve.
+func TestOneOfTwoOperatorsBecomesTheOther(t *testing.T) {
+	w := organised(t, "bob", "carol")
+	_, _, err := w.InviteHuman(t.Context(), asHuman("bob"), "carol")
+	w.WantCode(err, broker.CodeConflict)
+	if told, ok := errors.AsType[*broker.Error](err); !ok || !strings.Contains(told.Next, "human reset carol") {
+		t.Errorf("%+v", told)
+	}
+}
+
+// Who could admit reviewers of every environment is admitted as hard as a reviewer of the strictest.
+func TestAnOperatorIsAdmittedAsHardAsTheStrictestReview(t *testing.T) {
+	w := organised(t, "bob", "carol", "erin")
+	if invite, _ := mustInvite(w, "bob", "erin"); invite.Needs != 2 {
+		t.Errorf("a new operator needs %d signatures", invite.Needs)
+	}
+}
+
+// The attack: operators come by single sign-on, and at night one of them is alone.
+func TestAdmissionCountsThoseWhoMustSignOnAgain(t *testing.T) {
+	w := brokertest.NewWorld(t)
+	withPasskeys(w, "erin")
+	next := w.Configuration()
+	next.Hash, next.Groups = "config-2", map[string][]string{}
+	next.SignOn = &broker.SignOn{Issuer: "https://login.example", Groups: []string{"team", "ops"}}
+	next.Roles[broker.RoleOperator] = []string{"ops"}
+	reconfigure(w, next)
+	link := func(name string) {
+		t.Helper()
+		if _, err := w.SignedOn(t.Context(), account(name, "team", "ops"), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"bob", "carol", "erin"} {
+		link(name)
+	}
+	w.Clock.Advance(13*time.Hour + 11*time.Minute)
+	link("bob")
+	mustSignOn(w, "dora", "team")
+	night, err := w.AskAdmission(t.Context(), "dora", broker.Passkey{ID: "dora-key"})
+	if err != nil || night.Needs != 2 {
+		t.Errorf("at night a reviewer of production needs %d, %v", night.Needs, err)
+	}
+	lost, _ := mustInvite(w, "bob", "carol")
+	if lost.Needs != 2 || !slices.Equal(lost.Groups, []string{"ops", "team"}) {
+		t.Errorf("at night carol's new passkey needs %d, as a member of %v", lost.Needs, lost.Groups)
+	}
+}
+
+// The attack: a name without groups is invited, which one operator signs; then single sign-on brings the groups.
+func TestAnInviteBeforeTheFirstSignOnIsSignedAsHard(t *testing.T) {
+	w := brokertest.NewWorld(t)
+	if invite, _ := mustInvite(w, "bob", "dora"); invite.Needs != 2 {
+		t.Errorf("somebody whom single sign-on may make a reviewer of production needs %d", invite.Needs)
+	}
+}
+
+// The attack: an operator signs a newcomer, is thrown out for it, and the signature still counts a week later.
+func TestASignatureOfAFormerOperatorAdmitsNobody(t *testing.T) {
+	w := brokertest.NewWorld(t)
+	throwOut := func(names ...string) {
+		next := *w.Configuration()
+		next.Hash, next.Groups = "without "+strings.Join(names, ","), map[string][]string{"team": slices.DeleteFunc([]string{"alice", "bob", "carol"}, func(n string) bool { return slices.Contains(names, n) })}
+		reconfigure(w, &next)
+	}
+	mustSignOn(w, "dora", "team")
+	if _, err := w.AskAdmission(t.Context(), "dora", broker.Passkey{ID: "dora-key"}); err != nil {
+		t.Fatal(err)
+	}
+	_, code := mustInvite(w, "bob", "erin")
+	w.SignAs("bob", broker.ActAdmitHuman, "dora")
+	w.SignAs("bob", broker.ActAdmitHuman, "erin")
+	w.SignAs("alice", broker.ActAdmitHuman, "erin")
+	throwOut("bob")
+	w.SignAs("carol", broker.ActAdmitHuman, "dora")
+	if keys, err := w.Passkeys(t.Context(), "dora"); err != nil || len(keys) > 0 {
+		t.Errorf("bob is no operator any more, and dora has %v, %v", keys, err)
+	}
+	w.WantCode(w.AddPasskey(t.Context(), "erin", code, broker.Passkey{ID: "erin-key"}), broker.CodeForbidden)
+	w.SignAs("alice", broker.ActAdmitHuman, "dora")
+	if keys, err := w.Passkeys(t.Context(), "dora"); err != nil || len(keys) != 1 {
+		t.Errorf("two operators signed, and dora has %v, %v", keys, err)
+	}
+}
+
+// The attack: with a stolen session of whoever invited, the invite is made anew, and its code is the thief's. What is
+// signed says so, and the words are others.
+func TestAnInviteMadeAnewByAStolenSessionReadsDifferently(t *testing.T) {
+	w := brokertest.NewWorld(t)
+	first, _ := mustInvite(w, "bob", "dora")
+	w.Clock.Advance(time.Minute)
+	shown := w.SubjectDigest(broker.ActAdmitHuman, "dora")
+	second, _ := mustInvite(w, "bob", "dora")
+	if first.Phrase() == second.Phrase() {
+		t.Error("both have the words", first.Phrase())
+	}
+	if first.Instead != "" || !strings.Contains(second.Instead, "human:bob") {
+		t.Errorf("the first is in place of %q, the second of %q", first.Instead, second.Instead)
+	}
+	w.WantCode(w.TrySign("carol", broker.Intent{Act: broker.ActAdmitHuman, Subject: "dora", Digest: shown}), broker.CodeConflict)
+	ceremony, err := w.Prepare(t.Context(), "carol", broker.Intent{Act: broker.ActAdmitHuman, Subject: "dora", Digest: second.Digest()})
+	if err != nil || !strings.Contains(ceremony.Statement.Says, "in place of what waited before: human:bob") {
+		t.Errorf("signed is %q, %v", ceremony.Statement.Says, err)
+	}
+	w.Clock.Advance(2 * time.Hour)
+	if third, _ := mustInvite(w, "bob", "dora"); third.Instead != "" {
+		t.Errorf("in place of one that had ended: %q", third.Instead)
+	}
+}
+
+// The attack: what two people read to each other is computed from what the newcomer's browser sends; then a browser
+// tries keys until the words are those of somebody else's.
+func TestAKeyCannotBeGroundToTheWordsOfAnother(t *testing.T) {
+	phrases := map[string]bool{}
+	for range 3 {
+		w := brokertest.NewWorld(t)
+		mustSignOn(w, "dora", "team")
+		invite, err := w.AskAdmission(t.Context(), "dora", broker.Passkey{ID: "dora-key", Credential: []byte(`{"public_key":"AAAA"}`)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		phrases[invite.Phrase()] = true
+	}
+	if len(phrases) != 3 {
+		t.Errorf("the same key has the same words: %v", phrases)
+	}
+}
+
+// The attack: the owner of an agent is in a group that a guardrail forbids something, and does not sign on again.
+func TestAGuardrailOnAGroupOfSingleSignOnOutlastsTheSignOn(t *testing.T) {
+	w := brokertest.NewWorld(t, func(c *broker.Config) {
+		c.Configuration.Groups["contractors"] = nil
+		c.Configuration.SignOn.Groups = []string{"team", "contractors"}
+	})
+	w.Policy.Forbid = func(q broker.Query) bool { return slices.Contains(q.OwnerGroups, "contractors") }
+	mustSignOn(w, "zoe", "contractors")
+	err := w.Store.Update(t.Context(), func(tx broker.Tx) error {
+		return tx.Save(&broker.Agent{Name: "zoes", Owner: "zoe", State: broker.AgentActive, Thumbprint: "z", Key: []byte(`{}`)})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func() error {
+		_, _, err := w.Take(t.Context(), broker.Ask{Agent: "zoes", AgentKey: "z", Task: "fix", Environments: []string{"staging"}, Scopes: []broker.Scope{w.Scope("db:public.orders:read,write")}})
+		return err
+	}
+	w.WantCode(ask(), broker.CodeDenied)
+	for _, wait := range []time.Duration{13*time.Hour + 11*time.Minute, 31 * 24 * time.Hour} {
+		w.Clock.Advance(wait)
+		w.WantCode(ask(), broker.CodeDenied)
+	}
+	mustSignOn(w, "zoe", "team") // the provider took the group away
+	if err := ask(); err != nil {
+		t.Error(err)
+	}
+}
