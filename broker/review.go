@@ -36,7 +36,7 @@ func (b *Broker) Prepare(ctx context.Context, human string, intent Intent) (*Cer
 	}
 	ceremony.Nonce, ceremony.Expires = base64.RawURLEncoding.EncodeToString(nonce), b.now().Add(SignFor)
 	ceremony.Statement.Expires = ceremony.Expires.Format(time.RFC3339Nano)
-	return ceremony, b.update(ctx, func(tx Tx) error { return tx.Save(ceremony) })
+	return ceremony, b.update(ctx, func(tx Tx) error { return errors.Join(makeRoom(tx, human), tx.Save(ceremony)) })
 }
 
 // Preview says what Prepare would ask the human to sign, and writes nothing: for a page where something is being

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -104,21 +103,8 @@ func (c *Ceremony) Meta() Meta {
 	}}
 }
 
-// MakeRoom forgets the oldest statements that wait for this human's signature, as many as are too many beside one more.
+// makeRoom forgets the oldest statements that wait for this human's signature, as many as are too many beside one more.
 // The attack: whoever has stolen a session has statements made without end, each as large as its request.
-func (b *Broker) MakeRoom(ctx context.Context, human string) error {
-	full := false
-	err := b.store.View(ctx, func(r Reader) error {
-		waiting, err := count(r, "ceremony", "human/"+human, StatementsOfOne)
-		full = waiting >= StatementsOfOne
-		return err
-	})
-	if err != nil || !full {
-		return err
-	}
-	return b.update(ctx, func(tx Tx) error { return makeRoom(tx, human) })
-}
-
 func makeRoom(tx Tx, human string) error {
 	waiting, err := list[Ceremony](tx, "ceremony", "human/"+human)
 	if err != nil {

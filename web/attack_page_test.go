@@ -2,14 +2,12 @@ package web
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/url"
 	"testing"
 
 	"github.com/hourkey/hourkey/broker"
 	"github.com/hourkey/hourkey/web/api"
-	"github.com/hourkey/hourkey/web/authn/softkey"
 )
 
 // The attack: a stranger asks whether the broker is ready and hangs up at once, again and again, so that
@@ -30,10 +28,6 @@ func TestAFloodOfStrangersDoesNotKeepAHumanFromDenying(t *testing.T) {
 	flood := w.person()
 	for range 150 {
 		_ = flood.Post(t.Context(), "/sign-in/prepare", struct{}{}, nil)
-	}
-	err := flood.Post(t.Context(), "/sign-in/prepare", struct{}{}, nil)
-	if refusal, ok := errors.AsType[*softkey.Refusal](err); !ok || refusal.Status != http.StatusTooManyRequests {
-		t.Fatalf("the flood was not slowed: %v", err)
 	}
 	w.must(w.alice.Deny(t.Context(), request.ID, "no"))
 	if got := w.state(request.ID); got != broker.RequestDenied {

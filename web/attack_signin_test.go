@@ -13,6 +13,7 @@ import (
 
 	"github.com/hourkey/hourkey/broker"
 	"github.com/hourkey/hourkey/broker/brokertest"
+	"github.com/hourkey/hourkey/web/authn"
 	"github.com/hourkey/hourkey/web/authn/softkey"
 )
 
@@ -39,6 +40,11 @@ func TestFailedProofsDoNotKeepAHumanOrAnAgentAtTheSameAddressOut(t *testing.T) {
 		_, _ = flood.Submit(t.Context(), "/invite", url.Values{"name": {"bob"}, "code": {"x"}})
 		_ = flood.Post(t.Context(), "/invite/passkey", struct{}{}, nil)
 	}
+	for range 150 {
+		if err := flood.Post(t.Context(), "/sign-in/prepare", struct{}{}, nil); err != nil {
+			t.Fatalf("beginning to sign in is refused: %v", err)
+		}
+	}
 	again := w.person()
 	again.Key = w.alice.Key
 	if err := again.SignIn(t.Context()); err != nil {
@@ -51,6 +57,18 @@ func TestFailedProofsDoNotKeepAHumanOrAnAgentAtTheSameAddressOut(t *testing.T) {
 		x.postForm(tokenForm("x.y.z"))
 	}
 	x.postForm(tokenForm(x.agent.assertion())).want(http.StatusOK)
+}
+
+// The attack: the same against who signs on elsewhere: made up answers of the token issuer, and sign-ons that are begun.
+func TestFailedSignOnsDoNotKeepAHumanAtTheSameAddressOut(t *testing.T) {
+	w := newSignOnTeam(t)
+	flood, dora := w.browser(), w.browser()
+	for range 150 {
+		w.depart(flood, nil)
+		_, _ = w.back(flood, w.origin+authn.PathSignOnCallback+"?state=x&code=y")
+	}
+	_, err := w.arrive(dora, nil, w.dora())
+	w.must(err)
 }
 
 // The attack: an answer that signed somebody in is sent once more, while its challenge has time left.

@@ -90,7 +90,7 @@ func pageTable() []pageRoute {
 		{"GET", "/targets/:environment/:target", true, noBody, (*pages).targetPage},
 		{"GET", "/humans/:name", true, noBody, (*pages).humanPage},
 		{"GET", "/freezes/*id", true, noBody, (*pages).freezePage},
-		{"POST", "/sign/prepare", true, jsonBody, (*pages).prepareOneMore},
+		{"POST", "/sign/prepare", true, jsonBody, (*pages).prepareSign},
 		{"POST", "/sign", true, jsonBody, (*pages).sign},
 	}
 }
@@ -154,7 +154,7 @@ func (p *pages) count(v *visit, line pageRoute) error {
 	switch {
 	case line.signedIn:
 		return p.recognise(v)
-	case isSafe(v.request.Method), line.proves():
+	case isSafe(v.request.Method), line.proves(), line.begins():
 		return nil
 	}
 	return p.charge(v.call, "page "+line.path)
@@ -162,20 +162,18 @@ func (p *pages) count(v *visit, line pageRoute) error {
 
 // proves tells whether a stranger proves something here by a challenge and a key, which nobody guesses. What does not
 // hold is counted afterwards.
-func (l pageRoute) proves() bool { return l.path == "/sign-in" || l.path == "/invite/passkey" }
-
-// prepareOneMore is prepareSign, after what would be too much beside it is gone.
-func (p *pages) prepareOneMore(v *visit) error {
-	if err := p.broker.MakeRoom(v.ctx(), v.human); err != nil {
-		return err
-	}
-	return p.prepareSign(v)
+func (l pageRoute) proves() bool {
+	return l.method+l.path == "POST/sign-in" || l.path == "/invite/passkey" || l.path == authn.PathSignOnCallback
 }
+
+// begins tells whether a stranger begins to sign in here. It costs less than the page that it stands on and leaves
+// nothing behind, so it is counted as little: counted, a flood would keep out the human behind the same address.
+func (l pageRoute) begins() bool { return l.path == "/sign-in/prepare" || l.path == "/sign-in/sso" }
 
 // serve counts a proof that did not hold.
 func (p *pages) serve(v *visit, line pageRoute) error {
 	err := line.serve(p, v)
-	if err != nil && line.proves() && !isSafe(v.request.Method) {
+	if err != nil && line.proves() {
 		return p.failed(v.call, "page "+line.path, err)
 	}
 	return err

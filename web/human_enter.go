@@ -148,7 +148,7 @@ func (p *pages) prepareSignIn(v *visit) error {
 	if err := v.decode(&struct{}{}); err != nil {
 		return err
 	}
-	return v.answer(http.StatusOK, map[string]any{"options": p.verifier.Request(p.signIns.Begin(struct{}{}), nil)})
+	return v.answer(http.StatusOK, map[string]any{"options": p.verifier.Request(p.signIns.Begin(), nil)})
 }
 
 // signIn takes the assertion of a discoverable passkey. Whose it is, the passkey says; the user handle
@@ -158,7 +158,7 @@ func (p *pages) signIn(v *visit) error {
 	if err := v.decode(&sent); err != nil {
 		return err
 	}
-	challenge, _, err := p.signIns.Finish(sent.ClientDataJSON)
+	challenge, err := p.signIns.Finish(sent.ClientDataJSON)
 	if err != nil {
 		return err
 	}

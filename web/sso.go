@@ -23,7 +23,7 @@ func (p *pages) beginSignOn(v *visit) error {
 		return err
 	}
 	wish := authn.SignOn{Next: ourPath(form.Get("next")), Fresh: form.Get("fresh") == "true", Former: former}
-	to, cookie, err := p.signOn.Begin(v.ctx(), addressKey(v.address), wish)
+	to, cookie, err := p.signOn.Begin(v.ctx(), wish)
 	if err != nil {
 		return err
 	}
@@ -35,9 +35,6 @@ func (p *pages) beginSignOn(v *visit) error {
 // cause that began, once (the state and its cookie). The session that it begins is new, and the one before
 // ends.
 func (p *pages) finishSignOn(v *visit) error {
-	if err := p.charge(v.call, "sign-on"); err != nil { // it makes us call the token issuer
-		return err
-	}
 	signed, err := p.signOn.Finish(v.request)
 	if err != nil {
 		return err

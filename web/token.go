@@ -17,7 +17,7 @@ func (s *Server) token(c *call) error {
 	}
 	proven, err := s.agents.Prove(c.ctx(), form)
 	if err != nil {
-		return err
+		return s.failed(c, api.PathToken, err)
 	}
 	c.caller = proven.Caller
 	s.own.look(c.request)

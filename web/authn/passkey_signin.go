@@ -39,8 +39,8 @@ func NewSignIns(now func() time.Time) *SignIns {
 	return s
 }
 
-// Begin makes a challenge. Like Challenges, of a value that says nothing.
-func (s *SignIns) Begin(struct{}) []byte {
+// Begin makes a challenge.
+func (s *SignIns) Begin() []byte {
 	challenge := make([]byte, signInBody, signInSize)
 	_, _ = rand.Read(challenge[:signInRandom])
 	binary.BigEndian.PutUint64(challenge[signInRandom:], uint64(s.spent.age(s.now()))) //nolint:gosec // isOver refuses what is negative
@@ -56,18 +56,18 @@ func (s *SignIns) mac(body []byte) []byte {
 
 // Finish uses up the challenge that the client data answers, right or wrong: the attack is an answer that is sent
 // twice.
-func (s *SignIns) Finish(clientDataJSON []byte) (challenge []byte, _ struct{}, err error) {
+func (s *SignIns) Finish(clientDataJSON []byte) (challenge []byte, err error) {
 	text, err := challengeIn(clientDataJSON)
 	if err != nil {
-		return nil, struct{}{}, staleAnswer().Because(err)
+		return nil, staleAnswer().Because(err)
 	}
 	challenge, err = base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil || len(challenge) != signInSize || !hmac.Equal(challenge[signInBody:], s.mac(challenge[:signInBody])) {
-		return nil, struct{}{}, staleAnswer()
+		return nil, staleAnswer()
 	}
 	made := time.Duration(binary.BigEndian.Uint64(challenge[signInRandom:signInBody])) //nolint:gosec // isOver refuses what is negative
 	if !s.spent.use(spentID(challenge[:signInRandom]), made, s.now()) {
-		return nil, struct{}{}, staleAnswer()
+		return nil, staleAnswer()
 	}
-	return challenge, struct{}{}, nil
+	return challenge, nil
 }

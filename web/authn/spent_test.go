@@ -31,14 +31,14 @@ func wantStale(t *testing.T, what string, err error) {
 func TestStrangersDoNotPushOutASignInUnderWay(t *testing.T) {
 	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 	s := NewSignIns(func() time.Time { return now })
-	mine := s.Begin(struct{}{})
+	mine := s.Begin()
 	for range 20_000 {
-		s.Begin(struct{}{})
+		s.Begin()
 	}
 	if kept := len(s.spent.young.used); kept != 0 {
 		t.Errorf("%d challenges that nobody answered are kept", kept)
 	}
-	got, _, err := s.Finish(answerTo(mine))
+	got, err := s.Finish(answerTo(mine))
 	if err != nil || !bytes.Equal(got, mine) {
 		t.Fatalf("the human's answer is refused: %v", err)
 	}
@@ -47,20 +47,20 @@ func TestStrangersDoNotPushOutASignInUnderWay(t *testing.T) {
 func TestASignInChallengeIsGoodForOneAnswerWithinFiveMinutes(t *testing.T) {
 	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 	s := NewSignIns(func() time.Time { return now })
-	first, late := s.Begin(struct{}{}), s.Begin(struct{}{})
+	first, late := s.Begin(), s.Begin()
 	if len(first) != signInSize || bytes.Equal(first[:signInRandom], late[:signInRandom]) {
 		t.Fatalf("%x and %x", first, late)
 	}
 	now = now.Add(broker.SignFor - 1)
-	if _, _, err := s.Finish(answerTo(first)); err != nil {
+	if _, err := s.Finish(answerTo(first)); err != nil {
 		t.Fatal(err)
 	}
-	_, _, err := s.Finish(answerTo(first))
+	_, err := s.Finish(answerTo(first))
 	wantStale(t, "a second answer", err)
 	now = now.Add(1)
-	_, _, err = s.Finish(answerTo(late))
+	_, err = s.Finish(answerTo(late))
 	wantStale(t, "a late answer", err)
-	_, _, err = s.Finish(answerTo(first))
+	_, err = s.Finish(answerTo(first))
 	wantStale(t, "a second answer, later", err)
 }
 
@@ -69,30 +69,30 @@ func TestASignInChallengeThatWasMadeUpIsRefused(t *testing.T) {
 	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 	clock := func() time.Time { return now }
 	s := NewSignIns(clock)
-	honest := s.Begin(struct{}{})
+	honest := s.Begin()
 	for at := range honest {
 		changed := bytes.Clone(honest)
 		changed[at] ^= 1
-		_, _, err := s.Finish(answerTo(changed))
+		_, err := s.Finish(answerTo(changed))
 		wantStale(t, "a challenge with another byte", err)
 	}
 	for name, made := range map[string]int64{"of the future": int64(time.Hour), "of before the start": -1, "of long before": -1 << 63} {
 		forged := bytes.Clone(honest[:signInBody])
 		binary.BigEndian.PutUint64(forged[signInRandom:], uint64(made))
-		_, _, err := s.Finish(answerTo(append(forged, s.mac(forged)...)))
+		_, err := s.Finish(answerTo(append(forged, s.mac(forged)...)))
 		wantStale(t, "a challenge "+name, err)
 	}
-	_, _, err := NewSignIns(clock).Finish(answerTo(honest))
+	_, err := NewSignIns(clock).Finish(answerTo(honest))
 	wantStale(t, "a challenge of before a restart", err)
 	for _, other := range [][]byte{nil, make([]byte, 16), make([]byte, 48), make([]byte, signInSize), append(bytes.Clone(honest), 0)} {
-		_, _, err := s.Finish(answerTo(other))
+		_, err := s.Finish(answerTo(other))
 		wantStale(t, "no challenge of ours", err)
 	}
 	for _, text := range []string{"", "{", `{"challenge":7}`, `{"challenge":"` + base64.URLEncoding.EncodeToString(honest) + `"}`} {
-		_, _, err := s.Finish([]byte(text))
+		_, err := s.Finish([]byte(text))
 		wantStale(t, "no client data", err)
 	}
-	if _, _, err := s.Finish(answerTo(honest)); err != nil {
+	if _, err := s.Finish(answerTo(honest)); err != nil {
 		t.Errorf("the honest one is used up by lies: %v", err)
 	}
 }

@@ -100,9 +100,9 @@ type SignOn struct {
 }
 
 // Begin makes what the browser needs to go to the token issuer: a URL, and a cookie that is the sign-on under way.
-// Nothing is kept for it here, so the address that begins does not matter. CodeUnavailable: the token issuer cannot be
+// Nothing is kept for it here. CodeUnavailable: the token issuer cannot be
 // reached, which concerns nobody who signs in with a passkey.
-func (s *SingleSignOn) Begin(ctx context.Context, _ string, wish SignOn) (to string, cookie *http.Cookie, err error) {
+func (s *SingleSignOn) Begin(ctx context.Context, wish SignOn) (to string, cookie *http.Cookie, err error) {
 	issuer := s.current()
 	if issuer == nil {
 		return "", nil, noSingleSignOn()
@@ -163,7 +163,7 @@ func (s *SingleSignOn) finish(ctx context.Context, f flow, answer signOnAnswer) 
 	if err := answer.check(issuer, known); err != nil {
 		return SignedOn{}, err
 	}
-	claims, err := issuer.redeem(ctx, known, f, answer.code)
+	claims, err := issuer.inTurn(ctx, known, f, answer.code)
 	if err != nil {
 		return SignedOn{}, err
 	}

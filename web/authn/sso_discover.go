@@ -25,6 +25,7 @@ const (
 	maxIssuerAnswer = 1 << 20          // bytes of each of its answers
 	discoverEvery   = time.Hour        // what it says of itself is believed so long
 	retryAfter      = 5 * time.Second  // after a failure, so that many who wait ask once
+	redeemAtOnce    = 8                // codes that are exchanged at once
 )
 
 // tokenIssuer is the OpenID Connect party, with the settings under which it is asked.
@@ -34,6 +35,8 @@ type tokenIssuer struct {
 	redirect string
 	now      func() time.Time
 	http     *http.Client
+
+	redeeming chan struct{} // holds redeemAtOnce: whose code is being exchanged
 
 	looking chan struct{} // holds one: who is asking the token issuer about itself
 	mu      sync.Mutex
@@ -72,7 +75,7 @@ func (s *SingleSignOn) newTokenIssuer(settings SignOnSettings) (*tokenIssuer, er
 		return nil, broker.Errorf(broker.CodeInvalid, "sso.issuer: expected https://, or http:// on loopback").WithField("sso.issuer").Because(err)
 	}
 	return &tokenIssuer{
-		id: newToken(), settings: settings, redirect: s.redirect, now: s.now, looking: make(chan struct{}, 1),
+		id: newToken(), settings: settings, redirect: s.redirect, now: s.now, looking: make(chan struct{}, 1), redeeming: make(chan struct{}, redeemAtOnce),
 		http: &http.Client{
 			Timeout: issuerAnswersIn, Transport: bounded{s.transport},
 			// A redirect would carry the code and our secret to somebody who was not configured.

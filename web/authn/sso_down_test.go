@@ -91,7 +91,7 @@ func TestATokenIssuerThatIsDownHangsOrLiesAboutItselfLetsNobodyIn(t *testing.T) 
 			b := newSignOnBed(t)
 			b.impatient()
 			spoil(t, b)
-			_, _, err := b.sso.Begin(t.Context(), "192.0.2.1", SignOn{})
+			_, _, err := b.sso.Begin(t.Context(), SignOn{})
 			b.refused(err, broker.CodeUnavailable, "single sign-on does not work now")
 			if len(err.Error()) > 500 {
 				t.Errorf("the error has %d bytes", len(err.Error()))
@@ -160,7 +160,7 @@ func TestATokenIssuerThatComesBackIsAskedAgain(t *testing.T) {
 	b := newSignOnBed(t)
 	b.liar.OnPath = answering(discoveryPath, text(500, ""))
 	for range 3 {
-		_, _, err := b.sso.Begin(t.Context(), "192.0.2.1", SignOn{})
+		_, _, err := b.sso.Begin(t.Context(), SignOn{})
 		b.refused(err, broker.CodeUnavailable, "does not work now")
 	}
 	if got := b.liar.Asked(discoveryPath); got != 1 {
@@ -188,7 +188,7 @@ func TestManyWhoWaitForASlowTokenIssuerAskItOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for range 20 {
 		all.Go(func() {
-			if _, _, err := b.sso.Begin(t.Context(), "192.0.2.1", SignOn{}); broker.CodeOf(err) != broker.CodeUnavailable {
+			if _, _, err := b.sso.Begin(t.Context(), SignOn{}); broker.CodeOf(err) != broker.CodeUnavailable {
 				t.Errorf("got %v", err)
 			}
 		})

@@ -62,7 +62,7 @@ func alice(change ...any) map[string]any {
 
 func (b *signOnBed) begin(wish SignOn) (link string, cookie *http.Cookie) {
 	b.Helper()
-	link, cookie, err := b.sso.Begin(b.Context(), "192.0.2.1", wish)
+	link, cookie, err := b.sso.Begin(b.Context(), wish)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -274,7 +274,7 @@ func TestSingleSignOnThatIsOffLetsNobodyIn(t *testing.T) {
 	}
 	_, err := b.finish(callback, cookie)
 	b.refused(err, broker.CodeExpired, "changed")
-	_, _, err = b.sso.Begin(context.Background(), "192.0.2.1", SignOn{})
+	_, _, err = b.sso.Begin(context.Background(), SignOn{})
 	b.refused(err, broker.CodeNotFound, "no single sign-on")
 	var none *SingleSignOn
 	if none.IsOn() {

@@ -50,6 +50,19 @@ func (c idClaims) text(name string) (text string) {
 
 func (c idClaims) has(name string) bool { return len(c.all[name]) > 0 && string(c.all[name]) != "null" }
 
+// inTurn is redeem, by few at once and the others in the order of coming. The attack: strangers begin sign-ons and bring
+// codes that they made up, so that we call the token issuer as often as they like; counted against their address, they
+// would keep out the human behind the same.
+func (t *tokenIssuer) inTurn(ctx context.Context, known *discovered, f flow, code string) (idClaims, error) {
+	select {
+	case t.redeeming <- struct{}{}:
+		defer func() { <-t.redeeming }()
+		return t.redeem(ctx, known, f, code)
+	case <-ctx.Done():
+		return idClaims{}, unreachable("too many sign on now").Because(ctx.Err())
+	}
+}
+
 // redeem exchanges the code for an ID token and verifies it (OpenID Connect core, sections 3.1.3.5 and
 // 3.1.3.7). The access token that comes with it is compared and forgotten.
 func (t *tokenIssuer) redeem(ctx context.Context, known *discovered, f flow, code string) (idClaims, error) {
