@@ -3,6 +3,7 @@ package web
 import (
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -102,7 +103,7 @@ const (
 )
 
 // humanRoutes adds the pages to the router.
-func (s *Server) humanRoutes(group *gin.RouterGroup) {
+func (s *Server) humanRoutes(group *gin.RouterGroup) *pages {
 	templates, err := ui.New()
 	must(err)
 	p := &pages{
@@ -115,6 +116,20 @@ func (s *Server) humanRoutes(group *gin.RouterGroup) {
 	for _, line := range pageTable() {
 		group.Handle(line.method, line.path, func(g *gin.Context) { p.run(g, line) })
 	}
+	return p
+}
+
+// nowhere answers at every path that is none of ours: a browser with a page, a program as the API does.
+func (p *pages) nowhere(g *gin.Context) {
+	nothing := broker.Errorf(broker.CodeNotFound, "there is nothing at this path")
+	v := &visit{call: callOf(g)}
+	v.gin, v.request = g, g.Request
+	if g.Request.Method != http.MethodGet || !strings.Contains(g.Request.Header.Get("Accept"), "text/html") {
+		p.fail(v.call, nothing)
+		return
+	}
+	pageHeaders(v.writer.Header())
+	p.failPage(v, pageRoute{method: http.MethodGet}, nothing)
 }
 
 // must stops on what only a mistake in this package can cause: an embedded template that does not parse.

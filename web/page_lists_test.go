@@ -487,3 +487,11 @@ func TestASessionBySingleSignOnIsListedAsSuch(t *testing.T) {
 	hal := func(r *http.Request) { r.AddCookie(cookie) }
 	x.get(hal, "/me").want(http.StatusOK).wants("single sign-on", "hal@example.com", "https://login.test", "by your single sign-on", "Firefox on Android", "You have none")
 }
+
+// An address that was mistyped, or an old link: a human reads a page, a program what the API says.
+func TestABrowserAtAPathOfNobodyReadsAPage(t *testing.T) {
+	x := newSite(t)
+	x.get(x.as("alice"), "/nothing/here").want(http.StatusNotFound).wants(`"code":"not_found"`)
+	browser := func(r *http.Request) { r.Header.Set("Accept", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8") }
+	x.do("GET", "/nothing/here", "", browser).want(http.StatusNotFound).wants("There is nothing at this path", "<!doctype html>")
+}

@@ -24,9 +24,8 @@ func (s *Server) router() http.Handler {
 	for _, line := range table() {
 		engine.Handle(line.method, ginPath(line.path), func(g *gin.Context) { s.run(g, line) })
 	}
-	engine.NoRoute(s.refuse(broker.Errorf(broker.CodeNotFound, "there is nothing at this path")))
 	engine.NoMethod(s.refuse(broker.Errorf(codeMethod, "this path has another method")))
-	s.humanRoutes(engine.Group("/", s.beforePage))
+	engine.NoRoute(s.humanRoutes(engine.Group("/", s.beforePage)).nowhere)
 	return engine
 }
 
