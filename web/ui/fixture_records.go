@@ -104,7 +104,7 @@ const creationOptions = `{"rp":{"id":"hourkey.example"}}`
 func newcomerFixtures(now time.Time) []Fixture {
 	waits, lost := fixtureInvite(now), fixtureInvite(now)
 	waits.Human, waits.Account, waits.Passkey = "frank", "frank@example.com at https://login.example.com", &broker.Passkey{ID: "ZnJhbms", Human: "frank"}
-	lost.Replaces = true
+	lost.Replaces, lost.Instead = true, "human:erin, 2026-11-21T02:21:00Z"
 	none := MeContext{
 		Human: "frank", Configuration: listConfiguration(), Now: now, Invite: &waits,
 		Login:    &broker.Login{Human: "frank", Email: "frank@example.com", Issuer: "https://login.example.com", Groups: []string{"dba"}, At: now.Add(-5 * time.Hour)},

@@ -135,7 +135,7 @@ func InviteOf(i broker.Invite, signs bool) Subject {
 			"whoever has the code can approve in their name."
 	}
 	if i.Instead != "" {
-		view.Facts = append(view.Facts, NamedFact{"In place of an invite that waited", i.Instead, false})
+		view.Facts = append(view.Facts, NamedFact{"In place of an invite that waited", strings.TrimPrefix(i.Instead, string(broker.CallerHuman)+":"), false})
 	}
 	if !signs || i.State != broker.InviteInert {
 		view.Alarm, view.Care = false, ""
