@@ -50,8 +50,8 @@ func (m *Main) checkCommand() *cobra.Command {
 		Use: "check", Short: "Validate every file; --live also asks the targets and prints what mends their walls", Args: takes(),
 		Long: "check reads every file as serve would, and says which line is wrong. With --live it also asks each target, with the\n" +
 			"broker's own login, who it is and what its walls are: REFUSED is what nothing is issued for, a warning is what\n" +
-			"reviewers are told; below each stands what mends it, to paste at the provider. It changes nothing, and needs no\n" +
-			"running broker. Exit code 1 when a file is wrong or something is REFUSED.",
+			"reviewers are told, or a task that asks for what it never gets; below each stands what mends it, to paste at the\n" +
+			"provider. It changes nothing, and needs no running broker. Exit code 1 when a file is wrong or something is REFUSED.",
 		Example: "  hourkeyd check --live\n  hourkeyd check --live -o json | jq -r '.targets[] | select(.target == \"staging/cluster\").mend'",
 		RunE:    func(c *cobra.Command, _ []string) error { return m.check(c.Context(), live) },
 	}
@@ -127,8 +127,12 @@ func (m *Main) checkTargets(ctx context.Context, set *config.Set, secrets config
 	if _, _, err := daemon.People(set.Server, secrets); err != nil {
 		return err
 	}
-	if err := m.checkPlaces(set.Server); err != nil || !live {
+	if err := m.checkPlaces(set.Server); err != nil {
 		return err
+	}
+	if !live {
+		warnTasks(ctx, built, live, result)
+		return nil
 	}
 	pins, err := m.pins(ctx)
 	if err != nil {
@@ -139,6 +143,7 @@ func (m *Main) checkTargets(ctx context.Context, set *config.Set, secrets config
 		t := &result.Targets[i]
 		t.MendBy, t.Mend = loginMend(*t, target, built.Targets[target.Ref].Issuer, secrets)
 	}
+	warnTasks(ctx, built, live, result)
 	return nil
 }
 

@@ -28,11 +28,13 @@ type assumed struct {
 	identity broker.Identity
 }
 
-// maxSkew is how far the provider's clock may be from ours: the end of a lease counts by the provider's.
+// maxSkew is how far the provider's clock may be from ours, before the call or after it: the end of a lease counts by the
+// provider's, and an answer says the time in whole seconds.
 const maxSkew = 5 * time.Second
 
 // assume asks STS for a session and holds the answer to what was asked. After an error the session may exist.
 func (i *Issuer) assume(ctx context.Context, s session) (assumed, error) {
+	before := i.config.Now()
 	out, err := i.sts.AssumeRole(ctx, i.input(s), func(o *sts.Options) {
 		if s.isLease {
 			o.Retryer = onceRetryer()
@@ -51,19 +53,32 @@ func (i *Issuer) assume(ctx context.Context, s session) (assumed, error) {
 	if err := i.packed(out); err != nil {
 		return assumed{}, err
 	}
-	at, known := middleware.GetServerTime(out.ResultMetadata)
-	if !known {
-		return assumed{}, broker.Errorf(broker.CodeUnavailable, "%s: STS does not say what time it is, and a lease ends by the provider's clock: it is not handed out", i.config.Ref)
-	}
-	if skew := i.config.Now().Sub(at); skew > maxSkew+time.Second || skew < -maxSkew {
-		return assumed{}, broker.Errorf(broker.CodeUnavailable, "%s: the provider's clock and the broker's differ by %s, and a lease ends by the provider's", i.config.Ref, skew.Abs().Round(time.Second)).
-			WithNext("have the clocks set (NTP)")
+	if err := i.sameTime(before, out); err != nil {
+		return assumed{}, err
 	}
 	identity, err := i.who(s, out)
 	return assumed{
 		aws.Credentials{AccessKeyID: *c.AccessKeyId, SecretAccessKey: *c.SecretAccessKey, SessionToken: *c.SessionToken, CanExpire: true, Expires: *c.Expiration},
 		identity,
 	}, err
+}
+
+// sameTime compares the provider's clock with ours. The answer was written at some time of the call, which may take long.
+func (i *Issuer) sameTime(before time.Time, out *sts.AssumeRoleOutput) error {
+	at, known := middleware.GetServerTime(out.ResultMetadata)
+	if !known {
+		return broker.Errorf(broker.CodeUnavailable, "%s: STS does not say what time it is, and a lease ends by the provider's clock: it is not handed out", i.config.Ref)
+	}
+	after := i.config.Now()
+	if !at.Before(before.Add(-maxSkew-time.Second)) && !at.After(after.Add(maxSkew)) {
+		return nil
+	}
+	differ := before.Sub(at)
+	if at.After(after) {
+		differ = at.Sub(after)
+	}
+	return broker.Errorf(broker.CodeUnavailable, "%s: the provider's clock and the broker's differ by %s, and a lease ends by the provider's", i.config.Ref, differ.Round(time.Second)).
+		WithNext("have the clocks set (NTP)")
 }
 
 func (i *Issuer) input(s session) *sts.AssumeRoleInput {

@@ -76,7 +76,7 @@ func (i *Issuer) checkTrust(ctx context.Context, caller string) (found []broker.
 		switch {
 		case isDenied(err) && i.isCompatible(): // it wants no permission: the key is wrong, or its user unknown
 			return []broker.Finding{{
-				Refuses: true, Object: "broker key", Problem: "the server makes no session for the broker's access key: it does not know the key, or its user",
+				Refuses: true, Object: "broker key", Problem: "the server makes no session for the broker's access key: it does not know the key, or its user, or the secret is another",
 				Mend: "make a user for the broker at the server, with a policy for the buckets of " + strings.Join(i.config.Settings.Resources, ", ") + ", and put its key where access_key and secret_key refer to",
 			}}, true, nil
 		case isDenied(err):

@@ -26,6 +26,12 @@ func AllowShortLeases(i *Issuer) *Issuer {
 	return i
 }
 
+// EndBySession has an issuer believe that nothing but the session's own end ends a lease, as at MinIO.
+func EndBySession(i *Issuer) *Issuer {
+	i.floor = stsFloor
+	return i
+}
+
 // Looking is the client that looks up what a write could lose.
 func (i *Issuer) Looking(ctx context.Context) (*s3.Client, error) {
 	seen, err := i.look(ctx)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 
@@ -40,6 +41,20 @@ func isMissing(err error) bool {
 // isUnsupported: MinIO answers InvalidParameterValue to an action of STS that it does not have.
 func isUnsupported(err error) bool {
 	return hasCode(err, "InvalidParameterValue", "InvalidAction", "NotImplemented", "MethodNotAllowed", "UnknownOperationException")
+}
+
+// isUnreachable tells whether nobody answered at all: no such host, or nothing that listens there.
+func isUnreachable(err error) bool {
+	e, ok := errors.AsType[*net.OpError](err)
+	return ok && e.Op == "dial"
+}
+
+// reachable is what to see to when nobody answers.
+func (i *Issuer) reachable() string {
+	if i.isCompatible() {
+		return "see that the server runs, and that endpoint is its address"
+	}
+	return "see that the broker's machine reaches AWS in region " + i.config.Settings.Region + ": name service, proxy, firewall"
 }
 
 // missingWall is a wall that the provider, or the broker's own credential, does not hold. Check tells it as a finding; to
@@ -79,6 +94,9 @@ func (i *Issuer) fault(doing string, err error) error {
 		return broker.Errorf(broker.CodeUnavailable, "%s: %s was cancelled", target, doing).Because(cause)
 	case errors.Is(err, context.DeadlineExceeded):
 		return broker.Errorf(broker.CodeUnavailable, "%s: %s took too long", target, doing).Because(cause).WithNext("try again")
+	case isUnreachable(err):
+		return broker.Errorf(broker.CodeUnavailable, "%s: %s failed: there is no connection to the provider", target, doing).Because(cause).
+			WithNext("%s", i.reachable())
 	}
 	return broker.Errorf(broker.CodeUnavailable, "%s: %s failed at the provider", target, doing).Because(cause).WithNext("try again")
 }

@@ -37,6 +37,10 @@ func (i *Issuer) Issue(ctx context.Context, order broker.Order) (broker.Credenti
 		return broker.Credential{}, nil, broker.Errorf(broker.CodeConflict, "%s: the session is of %s, and %s was approved: it is not handed out", i.config.Ref, got.identity.ID, order.Description.Identity).
 			WithNext("ask again")
 	}
+	if i.endsBySession() && got.Expires.After(order.Expires.Add(maxSkew)) { // it counts from when STS was asked, and no policy ends it
+		return broker.Credential{}, nil, broker.Errorf(broker.CodeExpired, "%s: asking for the session took so long that it would outlive the lease by %s: it is not handed out",
+			i.config.Ref, got.Expires.Sub(order.Expires).Round(time.Second)).WithNext("ask for a new lease")
+	}
 	if got.Expires.Before(ends) {
 		ends = got.Expires.UTC()
 	}

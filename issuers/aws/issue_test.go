@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -51,6 +52,47 @@ func TestTheSessionCarriesLeaseTaskAndAgent(t *testing.T) {
 		}
 		if len(credential.Values) != 7 || credential.Values["AWS_REGION"].Reveal() != "eu-central-1" || credential.Values["AWS_SESSION_TOKEN"].IsZero() {
 			t.Errorf("the credential has %d values", len(credential.Values))
+		}
+	}
+}
+
+// An answer that comes late is no wrong clock; a wrong clock is one in a late answer as well.
+func TestAnAnswerThatComesLateIsNoWrongClock(t *testing.T) {
+	for name, test := range map[string]struct {
+		off  time.Duration
+		want broker.Code
+	}{"right": {0, ""}, "behind": {-30 * time.Second, broker.CodeUnavailable}, "ahead": {90 * time.Second, broker.CodeUnavailable}} {
+		c := newCloud()
+		config := c.config()
+		var late atomic.Int64 // what the call took, by the broker's clock
+		config.Now = func() time.Time { return time.Now().Add(time.Duration(late.Load())) }
+		issuer := open(t, config)
+		order := orderFor(describe(t, issuer, wish(t, "s3/acme-staging/app/*:read")), "hk-i1-l1")
+		c.broken = func(*http.Request) *http.Response { late.Store(int64(20 * time.Second)); return nil }
+		c.lie = func(a *answer) { a.Date = a.Date.Add(test.off) }
+		_, _, err := issuer.Issue(t.Context(), order)
+		if err != nil && broker.CodeOf(err) != test.want || err == nil && test.want != "" {
+			t.Errorf("a clock that is %s, 20 seconds late: %v; want %q", name, err, test.want)
+		}
+	}
+}
+
+// The session counts from when STS was asked: where nothing else ends the lease, one that would outlive it is not handed out.
+func TestASessionThatOutlivesItsLeaseIsNotHandedOut(t *testing.T) {
+	for name, test := range map[string]struct {
+		later   time.Duration
+		refused bool
+	}{"in time": {0, false}, "late": {4500 * time.Millisecond, true}} {
+		c := newCloud()
+		issuer := aws.EndBySession(c.issuer(t))
+		w := wish(t, "s3/acme-staging/app/*:read")
+		w.TTL = 15 * time.Minute
+		order := orderFor(describe(t, issuer, w), "hk-i1-l1")
+		order.Expires = order.Expires.Add(-2 * time.Second) // so long it waited before STS was asked
+		c.lie = func(a *answer) { a.Expires = a.Expires.Add(test.later) }
+		credential, _, err := issuer.Issue(t.Context(), order)
+		if refused := broker.CodeOf(err) == broker.CodeExpired && strings.Contains(err.Error(), "outlive"); refused != test.refused || refused != (len(credential.Values) == 0) {
+			t.Errorf("%s: %v, %d values", name, err, len(credential.Values))
 		}
 	}
 }

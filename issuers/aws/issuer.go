@@ -103,6 +103,9 @@ func New(config Config) (*Issuer, error) {
 // isCompatible tells that the server is not AWS.
 func (i *Issuer) isCompatible() bool { return i.config.Settings.Endpoint != "" }
 
+// endsBySession tells that a lease ends with its session alone, and not by the policy in it.
+func (i *Issuer) endsBySession() bool { return i.floor == stsFloor }
+
 // Close closes the idle connections.
 func (i *Issuer) Close() error {
 	i.http.CloseIdleConnections()
@@ -117,8 +120,8 @@ func (i *Issuer) Capabilities() broker.Capabilities {
 func (i *Issuer) ends() string {
 	const singly = "A session cannot be ended singly before its time. "
 	if i.isCompatible() {
-		return "At the TTL, within a second or two, by the session's own end, whether or not a broker runs. The server makes no session shorter than 15 minutes, " +
-			"so no lease is shorter either. " + singly + "Taking the broker's user away at the server ends all of them at once."
+		return "At the TTL, within seconds, by the session's own end, whether or not a broker runs. The server makes no session shorter than 15 minutes, " +
+			"so no lease is shorter either. An upload that was begun before can be filled and finished after it, as long as the client goes on sending. " + singly + "Taking the broker's user away at the server ends all of them at once."
 	}
 	return "At the TTL to the second, by the clock of AWS at every call, whether or not a broker runs: the session's own policy denies everything from then on. " +
 		"STS makes no session shorter than 15 minutes; that of a shorter lease exists until then, able to do nothing. " + singly +

@@ -3,6 +3,9 @@ package aws_test
 import (
 	"encoding/base64"
 	"encoding/json"
+	"io"
+	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -58,6 +61,67 @@ func endOf(t *testing.T, token string) time.Time {
 		t.Fatalf("no end in the token (%v)", err)
 	}
 	return time.Unix(claims.Exp, 0)
+}
+
+// MinIO says the same of a key that it does not know and of a wrong secret: both are named.
+func TestAWrongSecretIsAmongWhatMayBeWrong(t *testing.T) {
+	config := newSite(t).config()
+	config.SecretKey = broker.NewSecret("the-secret-of-another-user")
+	f := check(t, open(t, config))["broker key"]
+	if !f.Refuses || !strings.Contains(f.Problem, "or the secret is another") {
+		t.Errorf("found %+v", f)
+	}
+}
+
+// The server judges a call when it begins. So an upload that was begun before the end is stored after it, and a human is told.
+func TestAnUploadBegunBeforeTheEndIsFinishedAfterIt(t *testing.T) {
+	s := newSite(t)
+	issuer := aws.AllowShortLeases(s.issuer(t))
+	w := wish(t, "s3/"+s.bucket+"/app/*:read,write")
+	w.TTL = 10 * time.Second // enough for it to be issued and begun, also on a machine that stands still for a while
+	d := describe(t, issuer, w)
+	lease, _ := issuertest.Lease(t, issuer, orderFor(d, "hk-upload-1"))
+	body, send := io.Pipe()
+	const begun = 64 << 10 // past every buffer
+	to, err := s3.NewPresignClient(s.as(lease)).PresignPutObject(t.Context(), &s3.PutObjectInput{Bucket: &s.bucket, Key: ptr("app/late"), ContentLength: ptr(int64(begun + 1))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPut, to.URL, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.ContentLength = begun + 1
+	status := make(chan int, 1)
+	go func() {
+		answer, err := http.DefaultClient.Do(request)
+		if err != nil {
+			_ = body.CloseWithError(err) // so that who sends does not wait
+			status <- 0
+			return
+		}
+		_ = answer.Body.Close()
+		status <- answer.StatusCode
+	}()
+	if _, err := send.Write(make([]byte, begun)); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Until(lease.Expires) + time.Second)
+	if err := ignore(s.as(lease).GetObject(t.Context(), &s3.GetObjectInput{Bucket: &s.bucket, Key: ptr("app/one")})); err == nil || !refused(err) {
+		t.Errorf("a new call after the end: %v; want it refused", err)
+	}
+	if _, err := send.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	_ = send.Close()
+	if got := <-status; got != http.StatusOK {
+		t.Errorf("the upload: status %d. If the server ends it now, the wall and the page say too little good of it", got)
+	}
+	if !slices.ContainsFunc(d.Walls, func(wall broker.WallFact) bool {
+		return wall.Wall == broker.WallNone && strings.Contains(wall.How, "an upload that was begun before can be filled and finished after it")
+	}) || !strings.Contains(d.Ends, "upload that was begun before") {
+		t.Errorf("nobody is told: %v, %s", d.Walls, d.Ends)
+	}
 }
 
 // Names are listed only where all names of the bucket are the environment's.

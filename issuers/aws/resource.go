@@ -28,7 +28,7 @@ func parseThing(resource broker.Resource) (thing, string) {
 	kind, name, found := strings.Cut(resource.Stem(), "/")
 	s, known := services[kind]
 	if !found || !known {
-		return thing{}, "is not service/name: the services are " + serviceNames()
+		return thing{}, "is not service/name, like s3/BUCKET/* or sqs/QUEUE: the services are " + serviceNames()
 	}
 	t := thing{resource: resource, service: s, name: name, prefix: resource.IsPrefix()}
 	if s.name == s3Name {

@@ -1,6 +1,7 @@
 package aws
 
 import (
+	"fmt"
 	"net"
 	"net/url"
 	"regexp"
@@ -57,7 +58,7 @@ func (s Settings) check() error {
 	for at, resource := range s.Resources {
 		t, wrong := parseThing(broker.Resource(resource))
 		if wrong != "" {
-			return invalid("resources", "has an entry that "+wrong)
+			return invalid("resources", fmt.Sprintf("names %.80q, which %s", resource, wrong))
 		}
 		if s.Endpoint != "" && t.service.name != s3Name {
 			return invalid("resources", "names a service other than s3: the endpoint has S3 alone")

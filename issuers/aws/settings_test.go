@@ -1,6 +1,7 @@
 package aws_test
 
 import (
+	"fmt"
 	"io"
 	"log"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/broker/brokertest/freeport"
 	"github.com/hourkey/hourkey/issuers/aws"
 )
 
@@ -195,6 +197,36 @@ func TestAnotherSpellingOfAnEndpointIsTheSameServer(t *testing.T) {
 		if got := aws.Canonical(spelled); got != want {
 			t.Errorf("%q is %q; want %q", spelled, got, want)
 		}
+	}
+}
+
+// Who reads what is wrong with a list sees which entry it is, and how one is written.
+func TestTheEntryThatIsWrongIsNamed(t *testing.T) {
+	_, err := aws.New(newCloud().config(func(s *aws.Settings) { s.Resources = []string{"s3/acme-loose/*", "acme-staging"} }))
+	if err == nil || !strings.Contains(err.Error(), `"acme-staging", which is not service/name, like s3/BUCKET/*`) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Nothing listens where the file says, or the name is nobody's: that is said, and what to look at.
+func TestServerThatIsAwayIsToldFromOneThatFails(t *testing.T) {
+	port, err := freeport.Take()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := newCloud().config(func(s *aws.Settings) {
+		s.Endpoint, s.Resources, s.Role = fmt.Sprintf("http://127.0.0.1:%d", port), []string{"s3/acme-staging/*"}, ""
+	})
+	config.Transport = nil
+	_, err = open(t, config).Check(t.Context())
+	if broker.CodeOf(err) != broker.CodeUnavailable || !strings.Contains(next(err), "that the server runs, and that endpoint is its address") {
+		t.Errorf("Check: %v, next %q", err, next(err))
+	}
+	c := newCloud()
+	config = c.config()
+	c.broken = func(r *http.Request) *http.Response { return respond(r, 503, "") }
+	if _, err = open(t, config).Check(t.Context()); next(err) != "try again" {
+		t.Errorf("a server that fails: %v, next %q", err, next(err))
 	}
 }
 

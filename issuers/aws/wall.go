@@ -32,13 +32,15 @@ func (i *Issuer) walls(grants []grant, losses []loss) []broker.WallFact {
 // endWalls are those at the end of a lease.
 func (i *Issuer) endWalls() []broker.WallFact {
 	how := "the session's policy denies everything from the end of the lease on, by the provider's clock"
+	transfer := "a call is judged when it begins: what the provider began to answer it goes on answering, and an upload that was begun may be finished (not tried at AWS)"
 	if i.isCompatible() {
 		how = "the session itself is over then"
+		transfer = "what the server began to answer it goes on answering, and an upload that was begun before can be filled and finished after it, as long as the client goes on sending"
 	}
 	return []broker.WallFact{
 		{Stops: "use after the end", Wall: broker.WallNative, How: how},
 		{Stops: "use after a revoke, before the end", Wall: broker.WallNone, How: "a session cannot be ended singly: it works until its time is over"},
-		{Stops: "a transfer that is under way at the end", Wall: broker.WallNone, How: "what the provider began to answer it goes on answering"},
+		{Stops: "a transfer that is under way at the end", Wall: broker.WallNone, How: transfer},
 	}
 }
 

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"errors"
+	"io/fs"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -72,6 +74,10 @@ func (s Secrets) file(path string) (broker.Secret, error) {
 		return broker.Secret{}, broker.Errorf(broker.CodeInvalid, "expected a path after file:")
 	}
 	text, err := s.Guard.ReadSecret(absolute(s.Dir, path))
+	if errors.Is(err, fs.ErrNotExist) {
+		return broker.Secret{}, broker.Errorf(broker.CodeInvalid, "%s: does not exist", clip(path)).
+			WithNext("write the secret there, mode 0600, or name another file")
+	}
 	if err != nil {
 		return broker.Secret{}, readable(err, clip(path))
 	}

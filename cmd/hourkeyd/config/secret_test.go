@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -64,6 +65,15 @@ func TestMissingSecretIsRefused(t *testing.T) {
 	} {
 		_, err := secretsIn(root).Resolve(reference)
 		refused(t, err, want)
+	}
+}
+
+// Who names a file that is not there yet reads how to make it.
+func TestMissingSecretFileSaysHowToWriteIt(t *testing.T) {
+	root, _ := tree(t)
+	_, err := secretsIn(root).Resolve("file:nowhere")
+	if e, ok := errors.AsType[*broker.Error](err); !ok || e.Next != "write the secret there, mode 0600, or name another file" {
+		t.Errorf("got %#v", err)
 	}
 }
 

@@ -139,12 +139,13 @@ func TestTheSettingsOfThePageAboutSingleSignOnAreRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	blocks := strings.Split(string(page), "```yaml\n")[1:]
+	blocks := strings.Split(string(page), "```yaml\nsso:")[1:]
 	if len(blocks) == 0 {
 		t.Fatal("it shows none")
 	}
 	for _, block := range blocks {
-		text, _, _ := strings.Cut(block, "```")
+		text, _, _ := strings.Cut("sso:"+block, "```")
+		text, _, _ = strings.Cut(text, "\n\n") // other settings follow
 		if s, err := sso(text); err != nil || s == nil {
 			t.Errorf("%v\n%s", err, text)
 		}

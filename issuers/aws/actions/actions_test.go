@@ -51,6 +51,44 @@ func TestClassesThatMatter(t *testing.T) {
 	}
 }
 
+// What adds something is write only if what was there stays, and nobody else has more of it. By the verb alone each of these adds.
+func TestAnAdditionThatEndsReplacesOrSharesIsNoWrite(t *testing.T) {
+	for class, list := range map[string]string{
+		"delete": `ec2:CreateImage ec2:BundleInstance workspaces:CreateWorkspaceImage cloudformation:SignalResource cloudformation:RecordHandlerProgress
+			ecs:SubmitTaskStateChange ecs:SubmitContainerStateChange states:SendTaskFailure states:SendTaskSuccess
+			lambda:SendDurableExecutionCallbackFailure sagemaker:SendPipelineExecutionStepFailure swf:CompleteWorkflowExecution
+			autoscaling:ResumeProcesses arc-zonal-shift:CreatePracticeRunConfiguration redshift:CreateUsageLimit deadline:CreateBudget
+			appconfig:StartDeployment amplify:StartDeployment codepipeline:StartPipelineExecution eks:CreateAddon cloudfront:CreateInvalidation
+			codeartifact:CopyPackageVersions forecast:CreateDatasetImportJob personalize:CreateDatasetImportJob iotsitewise:CreateBulkImportJob
+			finspace:CreateKxChangeset glue:CreateCrawler glue:StartCrawler iot:Publish ses:CreateImportJob appflow:StartFlow timestream:CreateBatchLoadTask`,
+		"admin": `oam:CreateLink cleanrooms:CreateCollaboration imagebuilder:DistributeImage events:CreatePartnerEventSource logs:CreateLogDelivery
+			backup:StartCopyJob backup:CopyIntoBackupVault dynamodb:ExportTableToPointInTime rds:StartExportTask ec2:ExportImage ec2:CreateStoreImageTask
+			vpc-lattice:CreateServiceNetworkVpcAssociation route53:CreateHostedZone elasticloadbalancing:CreateListener ses:VerifyEmailAddress
+			chatbot:CreateSlackChannelConfiguration sqs:CreateQueue sns:CreateTopic quicksight:CreateDashboard waf:CreateRegexPatternSet
+			wafv2:CreateRegexPatternSet cloudfront:PublishFunction`,
+		"write": `ec2:CreateSnapshot ec2:RunInstances ec2:CreateVolume rds:CreateDBSnapshot dynamodb:CreateTable dynamodb:CreateBackup s3:CreateBucket
+			states:SendTaskHeartbeat states:StartExecution lambda:PublishVersion sqs:SendMessage sns:Publish backup:StartBackupJob`,
+	} {
+		for action := range strings.FieldsSeq(list) {
+			if v := Classify(action); v.ClassName() != class {
+				t.Errorf("%s is %s (%s); want %s", action, v.ClassName(), v.Why, class)
+			}
+		}
+	}
+	// Whole families, by a word of their names: a new action of one is looked at before it passes for a write.
+	judged := strings.Fields(`sagemaker:AddAssociation aidevops:ValidateAwsAssociations resiliencehub:StartFailureModeAssessment
+		bedrock:CreateCustomModelDeployment sagemaker:CreateEdgeDeploymentPlan sagemaker:CreateEdgeDeploymentStage appconfig:CreateDeploymentStrategy codedeploy:CreateDeploymentConfig
+		rds:CreateBlueGreenDeployment`)
+	for action := range All() {
+		_, name, _ := strings.Cut(action, ":")
+		for _, word := range []string{"Association", "Failure", "StateChange", "Invalidation", "Deployment", "Listener", "ToPointInTime", "Collaboration"} {
+			if strings.Contains(name, word) && Classify(action).Class == broker.Write && !slices.Contains(judged, action) {
+				t.Errorf("%s is write, and its name has %s", action, word)
+			}
+		}
+	}
+}
+
 // IAM reads names without regard to case, so another spelling must not be another action.
 func TestAnotherSpellingIsTheSameAction(t *testing.T) {
 	for _, action := range []string{"S3:deleteobject", "s3:DELETEOBJECT", "Dynamodb:batchwriteITEM"} {
