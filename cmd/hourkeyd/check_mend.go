@@ -35,7 +35,8 @@ func isLoginless(t checkedTarget) bool {
 	return lacks > fewLacks
 }
 
-// loginMend gives what makes the broker's own login at the provider, and who does what with it; nothing where the login works.
+// loginMend gives what makes the broker's own login at the provider, and who does what with it; nothing where the login works. What is simpler,
+// and to be tried first, is the first of two lines of by.
 func loginMend(t checkedTarget, target config.Target, issuer broker.Issuer, secrets config.Secrets) (by, mend string) {
 	if !isLoginless(t) {
 		return "", ""
@@ -50,8 +51,12 @@ func loginMend(t checkedTarget, target config.Target, issuer broker.Issuer, secr
 		if target.Body.Decode(&settings) != nil {
 			return "", ""
 		}
-		return "if the account is not there yet, or is an old one, the cluster's administrator makes it, and both admission policies (kubectl apply -f -):",
-			kubernetes.AdminYAML(settings.Namespace) + "---\n" + kubernetes.PolicyYAML()
+		by, mend = "if the account is not there yet, or is an old one, the cluster's administrator makes it, and the admission policies (kubectl apply -f -):",
+			kubernetes.AdminYAML(settings.Namespace)+"---\n"+kubernetes.PolicyYAML()
+		if settings.Token != "" && strings.Contains(t.Problem, "refused the admin login") { // the account may be as it should be
+			by = "# has its token ended? kubectl create token " + settings.Namespace + " --namespace hourkey --duration 8760h > the file that token: names\n" + by
+		}
+		return by, mend
 	case *aws.Issuer:
 		var settings aws.Settings
 		if target.Body.Decode(&settings) != nil {

@@ -111,7 +111,7 @@ func TestCheckLivePrintsTheYAMLThatMends(t *testing.T) {
 	s := newSite(t, "", "  it:\n    kubernetes: {server: '"+server.URL+"', ca: env:CA, token: env:TOKEN, namespace: shop-staging}\n")
 	s.secrets["CA"], s.secrets["TOKEN"] = string(server.CA), "a-token-of-nobodys"
 	out, code := s.check(t)
-	says(t, "a wrong token", out, code, exitError, "refused the admin login", "kubectl apply -f -")
+	says(t, "a wrong token", out, code, exitError, "refused the admin login", "first:  # has its token ended? kubectl create token shop-staging --namespace hourkey", "mend:   [1] below", "kubectl apply -f -")
 	yaml := pasted(t, out, "1")
 
 	server.Apply(t, "apiVersion: v1\nkind: Namespace\nmetadata: {name: hourkey}\n---\napiVersion: v1\nkind: ServiceAccount\nmetadata: {name: shop-staging, namespace: hourkey}\n")

@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // mostBeside is how many lines of what mends something are printed beside it. What is longer stands at the end, as it is to be
@@ -18,7 +21,25 @@ type printer struct {
 	at    map[string]int // long text → its number
 }
 
-func (p *printer) line(format string, args ...any) { _, _ = fmt.Fprintf(p.w, format+"\n", args...) }
+func (p *printer) line(format string, args ...any) {
+	_, _ = io.WriteString(p.w, printable(fmt.Sprintf(format, args...))+"\n")
+}
+
+// printable shows what a terminal would obey, or not show, as Go writes it: others named some of what is found at a provider.
+func printable(text string) string {
+	var shown strings.Builder
+	for at, c := range text {
+		_, size := utf8.DecodeRuneInString(text[at:])
+		switch {
+		case c == '\n' || c == '\t' || unicode.IsPrint(c) && (c != utf8.RuneError || size > 1):
+			shown.WriteRune(c)
+		default:
+			quoted := strconv.QuoteToASCII(text[at : at+size])
+			shown.WriteString(quoted[1 : len(quoted)-1])
+		}
+	}
+	return shown.String()
+}
 
 func writeChecked(w io.Writer, c checked, live bool) {
 	p := &printer{w: w, at: map[string]int{}}
@@ -44,16 +65,19 @@ func writeChecked(w io.Writer, c checked, live bool) {
 	}
 }
 
+// beside indents all lines but the first, so that no text looks like lines of check's own.
+func beside(text string) string { return strings.ReplaceAll(text, "\n", "\n            ") }
+
 func (p *printer) target(what string, t checkedTarget) {
 	p.line("%-11s %s (%s, %s)", what, t.Target, t.Kind, filepath.ToSlash(t.Where))
 	if t.Identity != "" {
-		p.line("  is        %s", t.Identity)
+		p.line("  is        %s", beside(t.Identity))
 	}
 	if t.Problem != "" {
-		p.line("  REFUSED   %s", indented(t.Problem))
+		p.line("  REFUSED   %s", beside(t.Problem))
 	}
 	for _, f := range t.Findings {
-		p.line("  %-9s %s: %s", map[bool]string{true: "REFUSED", false: "warning"}[f.Refuses], f.Object, f.Problem)
+		p.line("  %-9s %s: %s", map[bool]string{true: "REFUSED", false: "warning"}[f.Refuses], beside(f.Object), beside(f.Problem))
 		p.mend(t.Target, "", f.Mend)
 	}
 	p.mend(t.Target, t.MendBy, t.Mend)
@@ -67,10 +91,14 @@ func (p *printer) mend(target, by, text string) {
 	}
 	if strings.Count(text, "\n") < mostBeside {
 		if by != "" {
-			by += "\n            "
+			by += "\n"
 		}
-		p.line("    mend:   %s", by+strings.ReplaceAll(text, "\n", "\n            "))
+		p.line("    mend:   %s", beside(by+text))
 		return
+	}
+	if first, then, simpler := strings.Cut(by, "\n"); simpler {
+		p.line("    first:  %s", first)
+		by = then
 	}
 	if p.at[text] == 0 {
 		p.below = append(p.below, strings.TrimSpace(target+": "+by)+"\n"+text)

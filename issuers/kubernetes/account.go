@@ -9,56 +9,6 @@ import (
 	"github.com/hourkey/hourkey/broker"
 )
 
-// baseNeeds are the permissions that every lease needs the broker's account to have in the namespace.
-func baseNeeds() []need {
-	var needs []need
-	for _, verb := range []string{"create", "get", "list", "delete"} {
-		needs = append(needs, need{verb: verb, resource: "serviceaccounts"},
-			need{verb: verb, group: rbacGroup, resource: "roles"}, need{verb: verb, group: rbacGroup, resource: "rolebindings"})
-	}
-	return append(needs, need{verb: "create", resource: "serviceaccounts/token"},
-		need{verb: "create", group: "authorization.k8s.io", resource: "localsubjectaccessreviews"})
-}
-
-const rbacGroup = "rbac.authorization.k8s.io"
-
-// needs are the permissions that the broker's account must have to give what is asked: those themselves, and to look what is there.
-func (i *Issuer) needs(grants []grant) []need {
-	var needs []need
-	for _, g := range grants {
-		name := ""
-		if !g.name.IsPrefix() {
-			name = string(g.name)
-		}
-		for _, verb := range i.verbs(g) {
-			needs = append(needs, need{verb, g.group, g.ruleResource(), name})
-		}
-		look := "list"
-		if name != "" {
-			look = "get"
-		}
-		needs = append(needs, need{look, g.group, g.resource, name})
-		if of, takes := takers[g.kind.name]; takes && g.actions.Has(broker.Write) {
-			taken := newKind(of)
-			needs = append(needs, need{"list", taken.group, taken.resource, ""})
-		}
-		if g.runsAnything() {
-			needs = append(needs, podNeeds()...)
-		}
-	}
-	return needs
-}
-
-// podNeeds are the permissions to look through whatever a pod that is not there yet can have.
-func podNeeds() []need {
-	needs := []need{{"list", "", claimsKind, ""}}
-	for _, name := range makers {
-		k := newKind(name)
-		needs = append(needs, need{"list", k.group, k.resource, ""})
-	}
-	return needs
-}
-
 // lackFindings says what the broker's account lacks, one for each resource.
 func (i *Issuer) lackFindings(missing []need) []broker.Finding {
 	var rules []policyRule
@@ -145,8 +95,8 @@ var dangers = []danger{
 	{"secrets", "get", "", "secrets", "may read every Secret of the namespace; only leases for secrets need that"},
 	{"exec", "create", "", "pods/exec", "may run commands in every pod of the namespace; only leases for pods+exec need that"},
 	{"nodes", "get", "", "nodes/proxy", "may reach into machines (nodes/proxy)"},
-	{"policies", "update", "admissionregistration.k8s.io", "validatingadmissionpolicies", "may change the admission policies, which hold it and its leases"},
-	{"policy bindings", "update", "admissionregistration.k8s.io", "validatingadmissionpolicybindings", "may unbind the admission policies, which hold it and its leases"},
+	{"policies", "update", admissionGroup, "validatingadmissionpolicies", "may change the admission policies, which hold it and its leases"},
+	{"policy bindings", "update", admissionGroup, "validatingadmissionpolicybindings", "may unbind the admission policies, which hold it and its leases"},
 	{"namespaces", "patch", "", "namespaces", "may lower the namespace's Pod Security level"},
 }
 
@@ -165,7 +115,7 @@ func (d danger) in(r policyRule) bool {
 var adminYAML string
 
 // AdminYAML prints what makes the broker's account for one namespace, for `kubectl apply -f -` by the cluster's administrator. Leases
-// can be given what CommonRules say, and no more.
+// can be given what commonRules say, and no more.
 func AdminYAML(namespace string) string {
 	var rules strings.Builder
 	for _, r := range commonRules() {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hourkey/hourkey/broker"
+	"github.com/hourkey/hourkey/issuers/issuertest"
 	"github.com/hourkey/hourkey/issuers/kubernetes"
 )
 
@@ -38,7 +39,7 @@ func TestATooSmallAccountIsToldPermissionByPermission(t *testing.T) {
 		"admin authorization.k8s.io/localsubjectaccessreviews":                "  - {apiGroups: [authorization.k8s.io], resources: [localsubjectaccessreviews], verbs: [create]}\n",
 		"admin namespaces":                                                    "  - {apiGroups: [\"\"], resources: [namespaces], resourceNames: [kube-system, NS], verbs: [get]}\n",
 		"admin roles rolebindings clusterroles clusterrolebindings":           "  - {apiGroups: [rbac.authorization.k8s.io], resources: [roles, rolebindings, clusterroles, clusterrolebindings], verbs: [get, list]}\n",
-		"admin validatingadmissionpolicies validatingadmissionpolicybindings": "  - {apiGroups: [admissionregistration.k8s.io], resources: [validatingadmissionpolicies, validatingadmissionpolicybindings], resourceNames: [hourkey-leases, hourkey-broker], verbs: [get]}\n",
+		"admin validatingadmissionpolicies validatingadmissionpolicybindings": "  - {apiGroups: [admissionregistration.k8s.io], resources: [validatingadmissionpolicies, validatingadmissionpolicybindings], resourceNames: [hourkey-leases, hourkey-ends, hourkey-broker], verbs: [get]}\n",
 	} {
 		t.Run(object, func(t *testing.T) {
 			s := newSite(t)
@@ -48,25 +49,37 @@ func TestATooSmallAccountIsToldPermissionByPermission(t *testing.T) {
 				t.Fatalf("the account has no %s", lines)
 			}
 			s.replaceAccount(t, strings.Replace(yaml, lines, "", 1))
-			at := slices.IndexFunc(findings(t, s.issuer(t)), func(f broker.Finding) bool { return f.Object == object && f.Refuses })
-			found := findings(t, s.issuer(t))
-			if at < 0 {
-				t.Fatalf("findings %v; want %s", objectsOf(found), object)
-			}
+			var found []broker.Finding
+			issuertest.Until(t, func() bool { // the server's own view of rights is a moment late
+				found = findings(t, s.issuer(t))
+				return slices.ContainsFunc(found, func(f broker.Finding) bool { return f.Object == object && f.Refuses })
+			})
 			if _, err := s.issuer(t).Describe(t.Context(), wish(t, "configmaps/*:read,write")); err == nil {
 				t.Error("described all the same")
 			}
 			s.mend(t, found)
-			left := findings(t, s.issuer(t))
-			for at := 0; at < 100 && len(left) > 0; at++ { // the server's own view of rights is a moment late
-				time.Sleep(20 * time.Millisecond)
-				left = findings(t, s.issuer(t))
-			}
-			if len(left) > 0 {
-				t.Errorf("after what was printed is done, this is left: %+v", left)
-			}
+			var left []broker.Finding
+			defer func() {
+				if len(left) > 0 {
+					t.Errorf("after what was printed is done, this is left: %+v", left)
+				}
+			}()
+			issuertest.Until(t, func() bool { left = findings(t, s.issuer(t)); return len(left) == 0 })
 			lease(t, s.issuer(t), "configmaps/*:read,write")
 		})
+	}
+}
+
+// finds waits until a check finds these and no others: the server's own view of rights is a moment late.
+func (s *site) finds(t *testing.T, objects ...string) (found []broker.Finding) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		if found = findings(t, s.issuer(t)); slices.Equal(objectsOf(found), objects) {
+			return found
+		}
+		if time.Now().After(end) {
+			t.Fatalf("findings %+v; want %v", found, objects)
+		}
 	}
 }
 
@@ -131,8 +144,7 @@ func TestATooPowerfulAccountIsWarnedOf(t *testing.T) {
 	} {
 		s := newSite(t)
 		s.grantBroker(t, rule)
-		found := findings(t, s.issuer(t))
-		if !slices.Equal(objectsOf(found), []string{object}) || found[0].Refuses {
+		if found := s.finds(t, object); found[0].Refuses {
 			t.Errorf("%s: findings %+v", object, found)
 		}
 	}
@@ -204,8 +216,7 @@ func TestABrokerAccountElsewhereIsWarnedOf(t *testing.T) {
 	yaml := strings.ReplaceAll(kubernetes.AdminYAML(s.staging), "namespace: hourkey}", "namespace: "+s.production+"}")
 	s.Apply(t, yaml)
 	s.token = s.tokenOf(t, s.production, s.staging)
-	found := findings(t, s.issuer(t))
-	if !slices.Equal(objectsOf(found), []string{"admin tokens"}) || found[0].Refuses {
+	if found := s.finds(t, "admin tokens"); found[0].Refuses {
 		t.Errorf("findings %+v", found)
 	}
 	lease(t, s.issuer(t), "configmaps/*:read")

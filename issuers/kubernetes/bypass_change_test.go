@@ -41,6 +41,15 @@ func (s *site) disguises() map[string]attack {
 		"a pod with a certificate of its account":                 {"POST", "pods", podWith("p-certified", "volumes", projected(`podCertificate`, map[string]any{"signerName": "example.com/s", "keyType": "ED25519", "credentialBundlePath": "b"})), nil},
 		"a pod on a machine of one's choice":                      {"POST", "pods", podWith("p", "nodeName", "control-plane"), nil},
 		"a Deployment on a machine of one's choice":               {"PATCH", "apps/v1/deployments/web", `{"spec":{"template":{"spec":{"nodeName":"control-plane"}}}}`, merge},
+		"a Deployment on the machines of a label":                 {"PATCH", "apps/v1/deployments/web", `{"spec":{"template":{"spec":{"nodeSelector":{"kubernetes.io/hostname":"control-plane"}}}}}`, merge},
+		"a pod that tolerates every taint":                        {"POST", "pods", podWith("p", "tolerations", []any{map[string]any{"operator": "Exists"}}), nil},
+		"a Deployment that no pod of any namespace may be near":   {"PATCH", "apps/v1/deployments/web", `{"spec":{"template":{"spec":{"affinity":{"podAntiAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":[{"labelSelector":{},"namespaceSelector":{},"topologyKey":"kubernetes.io/os"}]}}}}}}`, merge},
+		"a Deployment of a class of runtimes (runtimeClassName)":  {"PATCH", "apps/v1/deployments/web", `{"spec":{"template":{"spec":{"runtimeClassName":"kata"}}}}`, merge},
+		"a Deployment with a Secret that it did not have":         {"PATCH", "apps/v1/deployments/web", `{"spec":{"template":{"spec":{"containers":[{"name":"web","envFrom":[{"secretRef":{"name":"password"}}]}]}}}}`, strategic},
+		"a pod with a Secret in a variable":                       {"POST", "pods", pod("p", func(_, c map[string]any) { c["env"] = secretVariable() }), nil},
+		"have a machine call a host (probe)":                      {"PATCH", "apps/v1/deployments/web", `{"spec":{"template":{"spec":{"containers":[{"name":"web","livenessProbe":{"httpGet":{"host":"169.254.169.254","port":80}}}]}}}}`, strategic},
+		"a Deployment with a volume of a driver (csi)":            {"PATCH", "apps/v1/deployments/web", `{"spec":{"template":{"spec":{"volumes":[{"name":"v","csi":{"driver":"nfs.csi.k8s.io"}}]}}}}`, strategic},
+		"a Deployment with a device of others (resource claim)":   {"PATCH", "apps/v1/deployments/web", `{"spec":{"template":{"spec":{"resourceClaims":[{"name":"gpu","resourceClaimName":"of-others"}]}}}}`, merge},
 		"empty a custom resource by a JSON patch":                 {"PATCH", "example.com/v1/widgets/w", `[{"op":"remove","path":"/spec"}]`, jsonPatches},
 		"empty the spec of a custom resource":                     {"PATCH", "example.com/v1/widgets/w", `{"spec":{"size":null}}`, merge},
 		"turn the spec of a custom resource into something else":  {"PATCH", "example.com/v1/widgets/w", `[{"op":"replace","path":"/spec","value":{}}]`, jsonPatches},
@@ -74,6 +83,10 @@ func claiming(name string) map[string]any {
 		"spec":     map[string]any{"accessModes": []string{"ReadWriteOnce"}, "resources": map[string]any{"requests": map[string]any{"storage": "1Gi"}}},
 	}}
 	return set
+}
+
+func secretVariable() []any {
+	return []any{map[string]any{"name": "P", "valueFrom": map[string]any{"secretKeyRef": map[string]any{"name": "password", "key": "value"}}}}
 }
 
 func claimOf(name string) map[string]any {

@@ -12,6 +12,7 @@ func (s *site) inhabited() map[string]attack {
 	return map[string]attack{
 		"code in a Deployment whose account may do everything":  {"PATCH", "apps/v1/deployments/operator", `{"spec":{"template":{"spec":{"containers":[{"name":"c","image":"mine:1","command":["sh"]}]}}}}`, strategic},
 		"code in a running pod whose account may do everything": {"PATCH", "pods/operator", `{"spec":{"containers":[{"name":"c","image":"mine:1"}]}}`, strategic},
+		"code in a Deployment that has a Secret":                {"PATCH", "apps/v1/deployments/secretive?dryRun=All", `{"spec":{"template":{"spec":{"containers":[{"name":"c","image":"mine:1","command":["env"]}]}}}}`, strategic},
 		"code in a StatefulSet that mounts a claim":             {"PATCH", "apps/v1/statefulsets/files", `{"spec":{"template":{"spec":{"containers":[{"name":"c","command":["rm","-rf","/data"]}]}}}}`, strategic},
 	}
 }
@@ -26,6 +27,11 @@ apiVersion: apps/v1
 kind: Deployment
 metadata: {name: operator, namespace: NS}
 spec: {replicas: 1, selector: {matchLabels: {app: operator}}, template: {metadata: {labels: {app: operator}}, spec: {serviceAccountName: operator, containers: [{name: c, image: "i:1"}]}}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: secretive, namespace: NS}
+spec: {replicas: 1, selector: {matchLabels: {app: secretive}}, template: {metadata: {labels: {app: secretive}}, spec: {containers: [{name: c, image: "i:1", envFrom: [{secretRef: {name: password}}]}]}}}
 ---
 apiVersion: apps/v1
 kind: StatefulSet

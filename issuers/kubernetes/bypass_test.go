@@ -91,8 +91,8 @@ func (s *site) bypasses() map[string]attack {
 		"a pod with a folder of the machine (hostPath)":     {"POST", "pods", podWith("p", "volumes", []any{map[string]any{"name": "v", "hostPath": map[string]any{"path": "/"}}}), nil},
 		"a pod in the machine's network":                    {"POST", "pods", podWith("p", "hostNetwork", true), nil},
 		"a privileged pod":                                  {"POST", "pods", pod("p", func(_, c map[string]any) { c["securityContext"] = map[string]any{"privileged": true} }), nil},
-		"a pod with a Secret of the namespace":              {"POST", "pods?dryRun=All", podWith("p", "volumes", []any{map[string]any{"name": "v", "secret": map[string]any{"secretName": "password"}}}), nil},
-		"a pod with a Secret that holds an account's token": {"POST", "pods?dryRun=All", podWith("p", "volumes", []any{map[string]any{"name": "v", "secret": map[string]any{"secretName": "token-of-powerful"}}}), nil},
+		"a pod with a Secret of the namespace":              {"POST", "pods", podWith("p", "volumes", []any{map[string]any{"name": "v", "secret": map[string]any{"secretName": "password"}}}), nil},
+		"a pod with a Secret that holds an account's token": {"POST", "pods", podWith("p", "volumes", []any{map[string]any{"name": "v", "secret": map[string]any{"secretName": "token-of-powerful"}}}), nil},
 		"an ephemeral container in a pod":                   {"PATCH", "pods/mine/ephemeralcontainers", `{"spec":{"ephemeralContainers":[{"name":"e","image":"i"}]}}`, merge},
 		"exec in a pod":                                     {"POST", "pods/mine/exec?command=sh&stdout=true", nil, nil},
 		"exec in a pod by GET":                              {"GET", "pods/mine/exec?command=sh&stdout=true", nil, nil},
@@ -115,12 +115,11 @@ func (s *site) bypasses() map[string]attack {
 // possible maps the bypasses that work, everywhere, to what the wall of every description is said to stop and does not. The last makes no pod: see
 // TestHostPathInATemplateMakesNoPod.
 var possible = map[string]string{
-	"a pod with a Secret of the namespace":              "secrets of the namespace in a pod that a lease makes or changes",
-	"a pod with a Secret that holds an account's token": "secrets of the namespace in a pod that a lease makes or changes",
-	"an image that does not run":                        "deploying something that does not work",
-	"overwrite a value of a ConfigMap":                  "overwriting what is in an object",
-	"scale a Deployment down to one":                    "taking a Deployment down to one pod",
-	"the template of a Deployment with a host's files":  "deploying something that does not work",
+	"an image that does not run":                       "deploying something that does not work",
+	"code in a Deployment that has a Secret":           "the Secrets that a workload has, for code that is put into it",
+	"overwrite a value of a ConfigMap":                 "overwriting what is in an object",
+	"scale a Deployment down to one":                   "taking a Deployment down to one pod",
+	"the template of a Deployment with a host's files": "deploying something that does not work",
 }
 
 // declared maps those that work, where there is such a thing, to what a human is then asked for: a delete of it, or its power.

@@ -25,13 +25,15 @@ func (g grant) runsAnything() bool {
 
 // carried is what code finds in the workloads into which it is put.
 type carried struct {
-	powers   []power
+	powers   []accountPower
 	believed bool     // a token or a certificate, made for another system than the cluster
 	claims   []string // "persistentvolumeclaims/files", sorted
+	jobs     bool     // a Job can be made
+	stopped  []string // "cronjobs.batch/backup", whose next Job's name one of them can have, sorted
 }
 
-// power is what an account may do beyond what everybody may.
-type power struct {
+// accountPower is what an account may do beyond what everybody may.
+type accountPower struct {
 	account  string
 	gives    broker.Actions
 	bindings []string
@@ -39,9 +41,12 @@ type power struct {
 
 // carriedBy looks through the workloads that may be written now: those of the names, or all of the kind. Of pods that are not there yet it
 // counts every account of the namespace, and every claim.
-func (i *Issuer) carriedBy(ctx context.Context, a *audit, grants []grant, found shelves) (c carried, err error) {
+func (i *Issuer) carriedBy(ctx context.Context, a *audit, grants []grant, found collections) (c carried, err error) {
 	accounts := map[string]bool{}
 	for _, g := range grants {
+		if g.startsJobs() && found.makes(g) {
+			c.jobs, c.stopped = true, append(c.stopped, g.stops(found)...)
+		}
 		if !g.runsCode() {
 			continue
 		}
@@ -52,27 +57,21 @@ func (i *Issuer) carriedBy(ctx context.Context, a *audit, grants []grant, found 
 		}
 		if g.runsAnything() && found.makes(g) {
 			a.addAccounts(accounts)
-			c.addAnything(found, accounts)
+			c.addAnything(found, i.kinds.makers(), accounts)
 		}
 	}
-	slices.Sort(c.claims)
-	c.claims = slices.Compact(c.claims)
+	c.claims, c.stopped = sorted(c.claims), sorted(c.stopped)
 	c.powers, err = i.powersOf(ctx, a, slices.Sorted(maps.Keys(accounts)))
 	return c, err
 }
 
-// makers are the kinds whose controllers make pods, of the template that each object has.
-var makers = []string{
-	"deployments.apps", "replicasets.apps", "statefulsets.apps", "daemonsets.apps", "replicationcontrollers", "cronjobs.batch", "jobs.batch",
-}
-
 // addAnything takes in every claim, and every template of which there can be a pod at any time.
-func (c *carried) addAnything(found shelves, accounts map[string]bool) {
+func (c *carried) addAnything(found collections, makers []kind, accounts map[string]bool) {
 	for name := range found[claimsKind].there {
-		c.claims = append(c.claims, claimsKind+"/"+name)
+		c.claims = append(c.claims, named(claimsKind, name)...)
 	}
 	for _, kind := range makers {
-		for name, w := range found[kind].there {
+		for name, w := range found.of(kind).there {
 			c.add(name, w, accounts)
 		}
 	}
@@ -80,14 +79,20 @@ func (c *carried) addAnything(found shelves, accounts map[string]bool) {
 
 // add takes in one workload, and the accounts that it names. What pods of the account default may do is judged for all that run pods.
 func (c *carried) add(name string, w workload, accounts map[string]bool) {
-	made := name + "-"
-	made = made[:min(len(made), mostStem)] + "*"
+	made := podName(name, true)
 	c.addPod(name, w.Spec.podSpec, accounts)
 	c.addPod(made, w.Spec.Template.Spec, accounts)
 	c.addPod(made, w.Spec.Job.Spec.Template.Spec, accounts)
-	for _, claim := range w.Spec.Claims {
-		c.claims = append(c.claims, claimsKind+"/"+claim.Metadata.Name+"-"+name+"-*")
+	c.claims = append(c.claims, w.claimsOfReplicas(name)...)
+}
+
+// podName is what a pod is called, or those that a controller makes.
+func podName(name string, made bool) string {
+	if !made {
+		return name
 	}
+	name += "-"
+	return name[:min(len(name), mostStem)] + "*"
 }
 
 // mostStem is how much of a controller's name the server leaves in those of its pods (k8s.io/apiserver, names.MaxGeneratedNameLength).
@@ -100,7 +105,7 @@ func (c *carried) addPod(name string, spec podSpec, accounts map[string]bool) {
 	}
 	for _, v := range spec.Volumes {
 		if claim := v.claim(name); claim != "" {
-			c.claims = append(c.claims, claimsKind+"/"+claim)
+			c.claims = append(c.claims, named(claimsKind, claim)...)
 		}
 		c.believed = c.believed || v.isBelieved()
 	}
@@ -142,26 +147,26 @@ func (v volume) isBelieved() bool {
 }
 
 // powersOf is what is bound to accounts by their names, of those that anything is given to. All of their roles are asked for together.
-func (i *Issuer) powersOf(ctx context.Context, a *audit, accounts []string) ([]power, error) {
-	var bindings []stray
+func (i *Issuer) powersOf(ctx context.Context, a *audit, accounts []string) ([]accountPower, error) {
+	var bindings []binding
 	for _, name := range accounts {
 		bindings = append(bindings, a.bound[name]...)
 	}
-	if err := i.learn(ctx, &a.gifts, bindings); err != nil {
+	if err := i.learn(ctx, &a.roles, bindings); err != nil {
 		return nil, err
 	}
-	var powers []power
+	var powers []accountPower
 	for _, name := range accounts {
-		given, err := i.given(ctx, &a.gifts, a.bound[name])
+		given, err := i.given(ctx, &a.roles, a.bound[name])
 		if err != nil {
 			return nil, err
 		}
 		if len(given) == 0 {
 			continue
 		}
-		p := power{account: name, gives: givenBy(given)}
+		p := accountPower{account: name, gives: givenBy(given)}
 		for _, s := range given {
-			p.bindings = append(p.bindings, s.object())
+			p.bindings = append(p.bindings, s.shown())
 		}
 		slices.Sort(p.bindings)
 		powers = append(powers, p)
@@ -176,18 +181,18 @@ func (i *Issuer) carriedWalls(c carried) []broker.WallFact {
 	var told []string
 	for _, p := range c.powers {
 		gives |= p.gives
-		told = append(told, p.account+" may "+p.gives.String()+", by "+strings.Join(p.bindings, " and "))
+		told = append(told, nameShown(p.account)+" may "+p.gives.String()+", by "+some(p.bindings, mostEach, " and "))
 	}
 	if c.believed {
 		gives = everything
 		told = append(told, "a token or a certificate is there that another system believes, and what that gives is not known")
 	}
 	if len(told) > 0 {
-		account.How, account.Gives = "it has the rights of that account: "+strings.Join(told, "; "), i.loosened(gives)
+		account.How, account.Gives = "it has the rights of that account: "+some(told, mostNamed, "; "), i.loosened(gives)
 	}
 	claims := broker.WallFact{Stops: "what code destroys in the claims that its workload mounts", Wall: broker.WallNone, How: "it may empty them; nothing that may be written mounts one now"}
 	if len(c.claims) > 0 {
 		claims.How, claims.Gives = "it may empty them, and there are some", i.deletes(c.claims)
 	}
-	return []broker.WallFact{account, claims}
+	return append([]broker.WallFact{account, claims}, i.cronWalls(c)...)
 }

@@ -17,36 +17,32 @@ func (i *Issuer) Check(ctx context.Context) ([]broker.Finding, error) {
 	}
 	a, err := i.audit(ctx, true)
 	if err != nil {
-		return nil, i.fault("auditing the walls", err)
+		return nil, i.fault(auditing, err)
 	}
 	missing, err := i.lacks(ctx, a, baseNeeds())
 	if err != nil {
-		return nil, i.fault("auditing the broker's account", err)
+		return nil, i.fault(auditingOwn, err)
 	}
 	guard, err := i.policyProblem(ctx, brokerPolicy, brokerProbe)
 	if isStatus(err, http.StatusForbidden) {
 		guard, err = "cannot be seen", nil // which the audit tells by itself
 	}
 	if err != nil {
-		return nil, i.fault("auditing the broker's account", err)
+		return nil, i.fault(auditingOwn, err)
 	}
-	found := slices.Concat(hidden, a.denied, a.openFindings(), i.lackFindings(missing), i.strayFindings(a))
-	unseen, err := i.unseenFindings(ctx, a)
+	refused := slices.Concat(hidden, a.denied, a.openFindings(), i.lackFindings(missing), i.strayFindings(a))
+	writes := slices.Concat(
+		refusing("to write or delete", a.lateFindings()), refusing("to write", a.policyFindings()), refusing("to write", i.fallbackFindings(a)))
+	pods, err := i.unseenFindings(ctx, a)
 	if err != nil {
-		return nil, i.fault("auditing the broker's account", err)
+		return nil, i.fault(auditingOwn, err)
 	}
-	some := slices.Concat(printPolicy(a.policyFindings()), i.fallbackFindings(a))
-	for at := range some {
-		some[at].Refuses, some[at].Problem = false, "requests to write are refused: "+some[at].Problem
-	}
-	holes := slices.Concat(found, some, unseen)
-	all := i.unaccepted(holes)
+	holes := slices.Concat(refused, printPolicies(writes), pods)
+	found := i.unaccepted(holes)
 	if len(hidden) == 0 {
-		all = append(all, i.levelFinding(p, a)...)
+		found = append(found, i.levelFinding(p, a)...)
 	}
-	all = append(all, i.tooMuch(a)...)
-	all = append(all, guardFinding(guard)...)
-	return append(all, i.useless(holes)...), nil
+	return slices.Concat(found, i.tooMuch(a), guardFinding(guard), i.useless(holes)), nil
 }
 
 // unseenFindings: an account that may give pods to write, and may not look through what makes them, cannot give it.
@@ -54,60 +50,48 @@ func (i *Issuer) unseenFindings(ctx context.Context, a *audit) ([]broker.Finding
 	if !holds(a.own, "patch", "", "pods", "") {
 		return nil, nil
 	}
-	missing, err := i.lacks(ctx, a, podNeeds())
-	found := i.lackFindings(missing)
+	missing, err := i.lacks(ctx, a, i.podNeeds())
+	return refusing("to write every pod, or one that is not there yet,", i.lackFindings(missing)), err
+}
+
+// refusing makes holes of all into those of some requests.
+func refusing(some string, found []broker.Finding) []broker.Finding {
 	for at := range found {
-		found[at].Refuses, found[at].Problem = false, "requests to write every pod, or one that is not there yet, are refused: "+found[at].Problem
+		found[at].Refuses, found[at].Problem = false, "requests "+some+" are refused: "+found[at].Problem
 	}
-	return found, err
+	return found
 }
 
 // findForCheck is find, in which not being allowed to look is a hole.
 func (i *Issuer) findForCheck(ctx context.Context) (p place, hidden []broker.Finding, err error) {
 	p, err = i.find(ctx)
 	if isStatus(err, http.StatusForbidden) {
-		return p, []broker.Finding{i.deniedFinding("which namespace and cluster this is", policyRule{
+		// The server says the same of a namespace that is not there and of one that the account may not see.
+		return p, []broker.Finding{i.deniedFinding("which namespace and cluster this is, or there is no namespace "+i.config.Settings.Namespace, policyRule{
 			APIGroups: []string{""}, Resources: []string{"namespaces"}, ResourceNames: []string{system, i.config.Settings.Namespace}, Verbs: []string{"get"},
 		})}, nil
 	}
 	return p, nil, err
 }
 
-// printPolicy puts the policies themselves in the place of what says where they are.
-func printPolicy(found []broker.Finding) []broker.Finding {
+// printPolicies puts the policies themselves, once, in the place of what says where they are.
+func printPolicies(found []broker.Finding) []broker.Finding {
+	mend := "# for kubectl apply -f -, once for each cluster\n" + policyYAML
 	for at := range found {
-		if found[at].Mend == mendForce {
+		if found[at].Object != objectPolicy || found[at].Mend == mendForce {
 			continue
 		}
-		found[at].Mend = "# for kubectl apply -f -, once for each cluster\n" + policyYAML
+		found[at].Mend, mend = mend, "# the admission policies that are printed above"
 	}
 	return found
 }
 
+// unaccepted leaves out what the configuration accepts.
 func (i *Issuer) unaccepted(found []broker.Finding) []broker.Finding {
 	return slices.DeleteFunc(slices.Clone(found), func(f broker.Finding) bool {
 		_, accepted := i.accepted(f.Object)
 		return accepted
 	})
-}
-
-// levelFinding: without the restricted level, whoever makes pods can take over machines.
-func (i *Issuer) levelFinding(p place, a *audit) []broker.Finding {
-	namespace := i.config.Settings.Namespace
-	f := broker.Finding{
-		Object:  "pod security",
-		Problem: "namespace " + namespace + " does not enforce the restricted Pod Security level, so to write what makes pods counts as admin",
-		Mend:    "kubectl label namespace " + namespace + " " + enforceLabel + "=restricted",
-	}
-	switch {
-	case !p.restricted():
-		return []broker.Finding{f}
-	case a.level != "":
-		f.Problem += ": the label is there, and " + a.level
-		f.Mend = "# let the API server run the admission plugin PodSecurity, without an exemption for this namespace, and the broker's account create pods in it"
-		return []broker.Finding{f}
-	}
-	return nil
 }
 
 // guardFinding: what the broker's account could do besides, if somebody else had its token.

@@ -3,7 +3,6 @@ package kubernetes
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -60,49 +59,32 @@ func newClient(a access) *client {
 
 func (c *client) close() { c.http.CloseIdleConnections() }
 
-// refusal is an answer of the server that is no success (API conventions: kind Status).
-type refusal struct {
-	Status  int    `json:"-"`
-	Reason  string `json:"reason"`
-	Message string `json:"message"`
-}
-
-func (r *refusal) Error() string {
-	return fmt.Sprintf("HTTP %d %.60q: %.600q", r.Status, r.Reason, r.Message)
-}
-
-// isStatus tells whether err is the server's answer with this status.
-func isStatus(err error, status int) bool {
-	r, ok := errors.AsType[*refusal](err)
-	return ok && r.Status == status
-}
-
-// isGone tells whether err is the server's own word that there is no such object. What stands in between, and knows nothing of
-// objects, answers 404 as well.
-func isGone(err error) bool {
-	r, ok := errors.AsType[*refusal](err)
-	return ok && r.Status == http.StatusNotFound && r.Reason == "NotFound"
-}
-
-// errOtherKind is an answer that is JSON, and not what was asked for: an empty one would look like an empty list, or like no right.
-var errOtherKind = errors.New("the answer is of another kind")
-
-// call is one call. only asks for the metadata of objects: then no secret of the cluster comes to the broker.
+// call is one call. With metadataOnly the server leaves out what is in objects: then no secret of the cluster comes to the broker.
 type call struct {
-	method string
-	path   string
-	query  url.Values
-	body   any
-	only   bool
-	as     broker.Secret // a lease's token; the broker's own if empty
+	method       string
+	path         string
+	query        url.Values
+	body         any
+	metadataOnly bool
+	as           broker.Secret // a lease's token; the broker's own if empty
 }
 
 func (c *client) get(ctx context.Context, path string, into any) error {
 	return c.do(ctx, call{method: http.MethodGet, path: path}, into)
 }
 
+// getMetadata reads an object without what is in it.
+func (c *client) getMetadata(ctx context.Context, path string, into any) error {
+	return c.do(ctx, call{method: http.MethodGet, path: path, metadataOnly: true}, into)
+}
+
 func (c *client) post(ctx context.Context, path string, body, into any) error {
 	return c.do(ctx, call{method: http.MethodPost, path: path, body: body}, into)
+}
+
+// dryRun has the server judge what making an object would be answered. Nothing comes of it either way.
+func (c *client) dryRun(ctx context.Context, path string, body any) error {
+	return c.do(ctx, call{method: http.MethodPost, path: path, query: url.Values{"dryRun": {"All"}}, body: body}, nil)
 }
 
 // do makes one call and reads the answer into into, which may be nil. When the server does not know the broker's token it is read
@@ -147,7 +129,7 @@ func (c *client) try(ctx context.Context, asked call, token broker.Secret, into 
 	case err != nil:
 		return fmt.Errorf("reading the answer: %w", err)
 	case len(raw) > mostAnswer:
-		return errors.New("the answer is longer than " + strconv.Itoa(mostAnswer) + " bytes")
+		return errTooLong
 	case response.StatusCode < 200 || response.StatusCode > 299:
 		return refused(response.StatusCode, raw)
 	case into == nil:
@@ -157,15 +139,6 @@ func (c *client) try(ctx context.Context, asked call, token broker.Secret, into 
 		return errors.New("the answer is no JSON of the kind expected") // its text may repeat what was answered: a token
 	}
 	return nil
-}
-
-func refused(status int, raw []byte) error {
-	r := &refusal{}
-	if json.Unmarshal(raw, r) != nil {
-		r = &refusal{}
-	}
-	r.Status = status
-	return r
 }
 
 func (c *client) request(ctx context.Context, asked call, token broker.Secret) (*http.Request, error) {
@@ -185,7 +158,7 @@ func (c *client) request(ctx context.Context, asked call, token broker.Secret) (
 	}
 	request.Header.Set("User-Agent", "hourkey")
 	request.Header.Set("Accept", "application/json")
-	if asked.only {
+	if asked.metadataOnly {
 		request.Header.Set("Accept", "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1")
 		if asked.query.Has("limit") {
 			request.Header.Set("Accept", "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1")
@@ -200,18 +173,26 @@ func (c *client) request(ctx context.Context, asked call, token broker.Secret) (
 	return request, nil
 }
 
-// list gives every object of a list, page by page.
+var errTooLong = errors.New("the answer is longer than " + strconv.Itoa(mostAnswer) + " bytes")
+
+// list gives every object of a list, page by page. Where a page is too long, a shorter one is asked for: who owns any namespace can make
+// objects that are as large as the server takes them, in lists that the issuers of all namespaces read.
 func list[T any](ctx context.Context, c *client, asked call, each func(T)) error {
 	asked.method = http.MethodGet
 	query := asked.query
 	if query == nil {
 		query = url.Values{}
 	}
-	query.Set("limit", strconv.Itoa(pageSize))
 	asked.query = query
-	for {
+	for size := pageSize; ; {
+		query.Set("limit", strconv.Itoa(size))
 		var p page[T]
-		if err := c.do(ctx, asked, &p); err != nil {
+		err := c.do(ctx, asked, &p)
+		if errors.Is(err, errTooLong) && size > 1 {
+			size /= 2
+			continue
+		}
+		if err != nil {
 			return err
 		}
 		if !strings.HasSuffix(p.Kind, "List") {
@@ -239,12 +220,4 @@ func (c *client) scrub(text string, also ...broker.Secret) string {
 		}
 	}
 	return text
-}
-
-// access is the way to the API server and the broker's own credential there.
-type access struct {
-	server *url.URL
-	tls    *tls.Config
-	token  broker.Secret
-	renew  func() (broker.Secret, error)
 }

@@ -2,12 +2,9 @@ package kubernetes
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/hourkey/hourkey/broker"
@@ -37,15 +34,15 @@ func (i *Issuer) Describe(ctx context.Context, wish broker.Wish) (broker.Descrip
 	restricted := p.restricted() && a.level == ""
 	for _, g := range grants {
 		if err := i.permit(g, restricted); err != nil {
-			return broker.Description{}, i.why(err, p, a)
+			return broker.Description{}, explainLevel(err, p, a)
 		}
 	}
-	h, a, err := i.hold(ctx, a, began, grants)
+	h, a, err := i.judge(ctx, a, began, grants)
 	if err != nil {
 		return broker.Description{}, err
 	}
 	h.restricted = restricted
-	found, err := i.see(ctx, a, grants, &h)
+	found, err := i.lookAround(ctx, a, grants, &h)
 	if err != nil {
 		return broker.Description{}, err
 	}
@@ -58,12 +55,17 @@ func (i *Issuer) Describe(ctx context.Context, wish broker.Wish) (broker.Descrip
 	return d, nil
 }
 
-// see looks for what is asked, and for what a write would lead to there.
-func (i *Issuer) see(ctx context.Context, a *audit, grants []grant, h *holes) (shelves, error) {
-	found, err := i.look(ctx, grants, a.groups)
+// lookAround looks for what is asked, and for what a write or a delete would lead to there.
+func (i *Issuer) lookAround(ctx context.Context, a *audit, grants []grant, h *holes) (collections, error) {
+	watched, unseen, err := i.watched(ctx, a, grants, h.noPolicy)
 	if err != nil {
 		return nil, err
 	}
+	found, err := i.look(ctx, grants, a.groups, watched)
+	if err != nil {
+		return nil, err
+	}
+	h.along = alongside{i.goneAlong(grants, found, h.noPolicy), unseen}
 	if h.loose, err = i.looseFor(ctx, grants, found, a.groups); err != nil {
 		return nil, err
 	}
@@ -71,16 +73,6 @@ func (i *Issuer) see(ctx context.Context, a *audit, grants []grant, h *holes) (s
 		return nil, i.fault("looking at what the accounts of workloads may do", err)
 	}
 	return found, nil
-}
-
-// why adds to a refusal that the level is set and not enforced.
-func (i *Issuer) why(err error, p place, a *audit) error {
-	known, is := errors.AsType[*broker.Error](err)
-	if !is || !p.restricted() || a.level == "" {
-		return err
-	}
-	known.Message += " (the label " + enforceLabel + " is there, and " + a.level + ")"
-	return known
 }
 
 // lifetime is the TTL of a wish: none asked for is the hour.
@@ -94,61 +86,6 @@ func lifetime(asked time.Duration) (time.Duration, error) {
 		return 0, broker.Errorf(broker.CodeInvalid, "no key outlives the hour: %s is longer", asked).WithField("ttl")
 	}
 	return asked, nil
-}
-
-const auditing = "auditing the walls"
-
-// placeAndAudit asks for both at once.
-func (i *Issuer) placeAndAudit(ctx context.Context) (p place, a *audit, err error) {
-	var all sync.WaitGroup
-	var failed [2]error
-	all.Go(func() { p, failed[0] = i.find(ctx) })
-	all.Go(func() { a, failed[1] = i.audit(ctx, false) })
-	all.Wait()
-	if failed[0] != nil {
-		return p, nil, i.fault(findingPlace, failed[0])
-	}
-	if failed[1] != nil {
-		return p, nil, i.fault(auditing, failed[1])
-	}
-	return p, a, nil
-}
-
-const (
-	enforceLabel   = "pod-security.kubernetes.io/enforce"
-	enforceVersion = "pod-security.kubernetes.io/enforce-version"
-	oldestVersion  = 25 // of 1.x: the first release of the Pod Security Standards that is called stable
-)
-
-// restricted tells whether the namespace enforces the restricted Pod Security level (Kubernetes documentation, Pod Security
-// Standards), in a version of it that says all that is said today.
-func (p place) restricted() bool {
-	labels := p.namespace.Metadata.Labels
-	if labels[enforceLabel] != "restricted" {
-		return false
-	}
-	version := labels[enforceVersion]
-	minor, found := strings.CutPrefix(version, "v1.")
-	number, err := strconv.Atoi(minor)
-	return version == "" || version == "latest" || found && err == nil && number >= oldestVersion
-}
-
-// hold judges the walls for what is asked. A hole of an audit from before this description began is looked at again; it gives the audit that
-// counts.
-func (i *Issuer) hold(ctx context.Context, a *audit, began time.Time, grants []grant) (holes, *audit, error) {
-	refusals, h, err := i.weigh(ctx, a, grants)
-	if err == nil && len(refusals) > 0 && a.at.Before(began) {
-		if a, err = i.audit(ctx, true); err == nil {
-			refusals, h, err = i.weigh(ctx, a, grants)
-		}
-	}
-	if err != nil {
-		return holes{}, nil, i.fault(auditing, err)
-	}
-	if len(refusals) > 0 {
-		return holes{}, nil, i.wallError(refusals)
-	}
-	return h, a, nil
 }
 
 // description is a pure function of what was found.
@@ -182,7 +119,7 @@ func (i *Issuer) native(grants []grant) []string {
 }
 
 // facts are what reviewers are shown beside the description.
-func (i *Issuer) facts(grants []grant, found shelves) []broker.Fact {
+func (i *Issuer) facts(grants []grant, found collections) []broker.Fact {
 	var facts []broker.Fact
 	now := i.config.Now()
 	for _, g := range grants {

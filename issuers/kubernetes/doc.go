@@ -29,7 +29,8 @@
 //
 // Whoever may write an object may scale it to zero, give it an owner that is gone (the garbage collector then deletes
 // it), take its finalizers away, count a StatefulSet's pods from another number, mount the data of others, or have its pods run as
-// another ServiceAccount. The admission policy refuses each of these to leases that may not delete. Without the policy nothing may be
+// another ServiceAccount. It may choose machines for its pods, keep those of others off them, or read Secrets by a pod. The admission policy
+// refuses each of these to leases that may not delete, or not read Secrets; what is there already may stay. Without the policy nothing may be
 // written, unless the configuration accepts that; then the description gives what the walls do not hold (WallFact.Gives), and humans
 // approve that.
 //
@@ -50,6 +51,7 @@
 // # How surely a lease ends
 //
 // The token carries its expiry, which the API server holds to with the broker down. Earlier, Revoke deletes the
-// RoleBinding first: with it every right goes within milliseconds. The API server may know the token for some seconds longer, as
+// RoleBinding first: with it every right goes within milliseconds, and a second admission policy refuses what was begun before and is
+// there as a whole only after it. The API server may know the token for some seconds longer, as
 // somebody who may do nothing.
 package kubernetes

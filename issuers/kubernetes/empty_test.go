@@ -19,7 +19,7 @@ func TestAnEmptyAnswerIsNoCleanCluster(t *testing.T) {
 	for _, one := range []struct{ method, ending string }{
 		{http.MethodGet, "/clusterrolebindings"}, {http.MethodGet, "/rolebindings"}, {http.MethodGet, "/clusterroles/system:basic-user"}, {http.MethodPost, "/localsubjectaccessreviews"},
 		{http.MethodGet, "/configmaps"}, {http.MethodGet, "/apis"}, {http.MethodGet, "/namespaces/kube-system"}, {http.MethodPost, "/selfsubjectrulesreviews"},
-		{http.MethodGet, "/validatingadmissionpolicies/hourkey-leases"}, {http.MethodGet, "/validatingadmissionpolicybindings/hourkey-leases"}, {http.MethodGet, "/serviceaccounts"}, {http.MethodGet, "/pods"},
+		{http.MethodGet, "/validatingadmissionpolicies/hourkey-leases"}, {http.MethodGet, "/validatingadmissionpolicybindings/hourkey-leases"}, {http.MethodGet, "/validatingadmissionpolicies/hourkey-ends"}, {http.MethodGet, "/serviceaccounts"}, {http.MethodGet, "/pods"},
 	} {
 		for what, answer := range map[string]string{"empty": "{}", "null": "null", "another kind": `{"kind":"Status","status":"Success"}`} {
 			if what != "empty" && !issuertest.Whole() {

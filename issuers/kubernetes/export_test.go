@@ -1,5 +1,22 @@
 package kubernetes
 
+import "context"
+
+// Together does everything at the same time.
+func Together(ctx context.Context, all ...func(context.Context) error) error {
+	return together(ctx, all...)
+}
+
+// PodKinds are the kinds that run pods, as the admission policy writes them: "apps/deployments".
+func PodKinds() ([]string, error) {
+	table, err := builtIn()
+	names := []string{"/pods"}
+	for _, k := range table.makers() {
+		names = append(names, k.group+"/"+k.resource)
+	}
+	return names, err
+}
+
 // Row is a line of kinds.txt, for the test that holds it to a real server.
 type Row struct {
 	Cluster             bool

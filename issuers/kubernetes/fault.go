@@ -2,17 +2,55 @@ package kubernetes
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 
 	"github.com/hourkey/hourkey/broker"
 )
 
+// refusal is an answer of the server that is no success (API conventions: kind Status).
+type refusal struct {
+	Status  int    `json:"-"`
+	Reason  string `json:"reason"`
+	Message string `json:"message"`
+}
+
+func (r *refusal) Error() string {
+	return fmt.Sprintf("HTTP %d %.60q: %.600q", r.Status, r.Reason, r.Message)
+}
+
 // asRefusal gives the server's own answer, if err is one.
 func asRefusal(err error) (*refusal, bool) { return errors.AsType[*refusal](err) }
 
-func isCancelled(err error) bool { return errors.Is(err, context.Canceled) }
+// isStatus tells whether err is the server's answer with this status.
+func isStatus(err error, status int) bool {
+	r, answered := asRefusal(err)
+	return answered && r.Status == status
+}
+
+// isGone tells whether err is the server's own word that there is no such object. What stands in between, and knows nothing of
+// objects, answers 404 as well.
+func isGone(err error) bool {
+	r, answered := asRefusal(err)
+	return answered && r.Status == http.StatusNotFound && r.Reason == "NotFound"
+}
+
+// errOtherKind is an answer that is JSON, and not what was asked for: an empty one would look like an empty list, or like no right.
+var errOtherKind = errors.New("the answer is of another kind")
+
+// refused reads an answer that is no success, as far as it can be read.
+func refused(status int, raw []byte) error {
+	r := &refusal{}
+	if json.Unmarshal(raw, r) != nil {
+		r = &refusal{}
+	}
+	r.Status = status
+	return r
+}
 
 // fault turns a failure into an error for the caller. The cause is kept, without the broker's token, for the operator's log alone.
 func (i *Issuer) fault(doing string, err error, also ...broker.Secret) error {
@@ -32,10 +70,28 @@ func (i *Issuer) fault(doing string, err error, also ...broker.Secret) error {
 			WithNext("ask the operator to run hourkeyd check --live: it prints the YAML that mends it")
 	case answered && r.Status == http.StatusTooManyRequests:
 		return failed("the server is too busy for %s", doing).WithNext("try again in a minute")
-	case isCancelled(err):
+	case isGone(err) && doing == findingPlace:
+		return failed("the cluster has no namespace %s", i.config.Settings.Namespace).WithNext("ask the operator whether namespace and server are the right ones")
+	case isUntrusted(err):
+		return failed("the server's certificate is of no authority that ca names").
+			WithNext("ask the operator: ca must hold the authority of this server's certificate (kubectl config view --raw has it)")
+	case isMisnamed(err):
+		return failed("the server's certificate is for another name than server has").WithNext("ask the operator: server must be a name or an address that the certificate has")
+	case errors.Is(err, context.Canceled):
 		return failed("%s was cancelled", doing).WithNext("try again")
 	}
 	return failed("%s failed at the cluster", doing).WithNext("try again in a minute; if it goes on, ask the operator to run hourkeyd check --live, and to read the broker's log")
+}
+
+// isUntrusted tells whether the server's certificate is of an authority that nobody named.
+func isUntrusted(err error) bool {
+	_, is := errors.AsType[x509.UnknownAuthorityError](err)
+	return is
+}
+
+func isMisnamed(err error) bool {
+	_, is := errors.AsType[x509.HostnameError](err)
+	return is
 }
 
 func (i *Issuer) badName(name string) error {
@@ -44,5 +100,5 @@ func (i *Issuer) badName(name string) error {
 
 // isLeaseName tells whether a broker can have given the name (invariant 8): no other object is ever created or deleted here.
 func isLeaseName(name string) bool {
-	return broker.IsLeaseName(name) && !strings.HasSuffix(name, "-") && name != leasesProbe && name != nobody
+	return broker.IsLeaseName(name) && !strings.HasSuffix(name, "-") && name != leasesProbe && name != endsProbe && name != nobody
 }

@@ -160,7 +160,7 @@ func makeSite(tb testing.TB, server *kubetest.Server, changes ...string) *site {
 // awaitPolicies waits until the server, which learns of admission policies a moment late, refuses what they refuse.
 func (s *site) awaitPolicies(tb testing.TB) {
 	tb.Helper()
-	for token, probe := range map[string]string{s.Token(): "hk-policy-probe", s.token: "policy-probe"} {
+	for probe, token := range map[string]string{"hk-policy-probe": s.Token(), "hk-ends-probe": s.Token(), "policy-probe": s.token} {
 		body := map[string]any{"metadata": map[string]any{"name": probe}}
 		issuertest.Until(tb, func() bool {
 			err := s.Do(tb.Context(), token, http.MethodPost, s.path("serviceaccounts?dryRun=All"), body, nil)

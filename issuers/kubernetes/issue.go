@@ -166,16 +166,14 @@ func (m making) prove(ctx context.Context, token broker.Secret) error {
 // themselves, the broker asks about it.
 func (m making) works(ctx context.Context, token broker.Secret) (bool, error) {
 	n := firstNeed(m.rules[0])
-	var review accessReview
-	review.Spec.ResourceAttributes = m.attributes(n)
-	err := m.client.do(ctx, call{method: http.MethodPost, path: "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body: review, as: token}, &review)
+	may, err := m.maySelf(ctx, n, token)
 	switch {
 	case isStatus(err, http.StatusUnauthorized):
 		return false, nil
 	case isStatus(err, http.StatusForbidden):
 		return m.mayAccount(ctx, m.order.Name, n)
 	}
-	return review.Status.Allowed, err
+	return may, err
 }
 
 func firstNeed(r policyRule) need {
@@ -201,4 +199,16 @@ func (i *Issuer) until(ctx context.Context, otherwise string, done func() (bool,
 		case <-time.After(pause):
 		}
 	}
+}
+
+// values gives a lease's credential as exec hands it on, under the names that OpenTofu's and Terraform's providers and many
+// others read.
+func (i *Issuer) values(token broker.Secret) map[string]broker.Secret {
+	values := map[string]broker.Secret{
+		"KUBE_HOST": broker.NewSecret(i.server), "KUBE_TOKEN": token, "KUBE_NAMESPACE": broker.NewSecret(i.config.Settings.Namespace),
+	}
+	if i.ca != "" {
+		values["KUBE_CLUSTER_CA_CERT_DATA"] = broker.NewSecret(i.ca)
+	}
+	return values
 }

@@ -2,11 +2,9 @@ package kubernetes
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net/url"
 	"slices"
-	"sync"
+	"strings"
 	"time"
 
 	"github.com/hourkey/hourkey/broker"
@@ -69,17 +67,22 @@ var (
 const (
 	// shortest is the shortest life of a token at the API server (TokenRequest, expirationSeconds).
 	shortest = 10 * time.Minute
+	// unfinished is how long an API server goes on with a change of which it has the head, and waits for the body: 34 s
+	// (requestTimeoutUpperBound in endpoints/handlers of k8s.io/apiserver), and for deletecollection what --request-timeout says, a
+	// minute by default.
+	unfinished = time.Minute
 	// outlives is how long an API server accepts a token after the expiry that is written in it: a minute, for clocks that differ, and
 	// 10 s for which it remembers what it has accepted (both measured; pkg/serviceaccount/claims.go and the token cache of
-	// Kubernetes 1.36). So much earlier than its lease a token is made to expire.
-	outlives = time.Minute + 10*time.Second + time.Second
+	// Kubernetes 1.36); and then it finishes what was begun. So much earlier than its lease a token is made to expire.
+	outlives = time.Minute + 10*time.Second + time.Second + unfinished
 	// ttlFloor leaves room for the way from the decision to the token.
-	ttlFloor = 12 * time.Minute
+	ttlFloor = 13 * time.Minute
 
-	ends = "The token ends at the TTL at the latest, by the server's own clock, whether or not a broker runs: it is made to expire 71 s before, because the server goes on " +
-		"accepting it for a minute and 10 s. Earlier, the broker takes its rights away, which works within milliseconds; for up to 10 s the server then still knows the token, " +
-		"as somebody who may do nothing."
-	endsStreams = " A watch, a log that is followed, exec, attach and portforward that are open then go on until the client, the pod or the server ends them: the broker cannot."
+	ends = "The token ends at the TTL at the latest, by the server's own clock, whether or not a broker runs: it is made to expire 131 s before, because the server goes on " +
+		"accepting it for a minute and 10 s, and may take a minute more for a change that was begun. Earlier, the broker takes its rights away, which works within milliseconds, for a " +
+		"change that was begun as well; for up to 10 s the server then still knows the token, as somebody who may do nothing."
+	endsUnguarded = " Where there is no admission policy, which is accepted, a change that was begun before an early end can be made for up to a minute after it."
+	endsStreams   = " A watch, a log that is followed, exec, attach and portforward that are open then go on until the client, the pod or the server ends them: the broker cannot."
 )
 
 // New opens an issuer. It connects to nothing: the server is first asked by Describe, Identify or Check.
@@ -114,53 +117,14 @@ func (i *Issuer) Capabilities() broker.Capabilities {
 }
 
 func (i *Issuer) ends() string {
+	said := ends
+	if _, unguarded := i.config.Settings.accepts(objectPolicy); unguarded {
+		said += endsUnguarded
+	}
 	if _, streams := i.config.Settings.accepts(objectStreams); streams {
-		return ends + endsStreams
+		said += endsStreams
 	}
-	return ends
-}
-
-// place is the namespace as it was found, and the cluster that it is in.
-type place struct {
-	namespace, system object
-}
-
-// system is the namespace that every cluster has from its first moment: its UID is the cluster's.
-const system = "kube-system"
-
-const findingPlace = "reading the namespaces"
-
-// find asks for both namespaces at once.
-func (i *Issuer) find(ctx context.Context) (p place, err error) {
-	var all sync.WaitGroup
-	var failed [2]error
-	all.Go(func() { p.namespace, failed[0] = i.namespaceOf(ctx, i.config.Settings.Namespace) })
-	all.Go(func() { p.system, failed[1] = i.namespaceOf(ctx, system) })
-	all.Wait()
-	if err := firstCause(failed[:]); err != nil {
-		return p, err
-	}
-	if p.namespace.Metadata.UID == "" || p.system.Metadata.UID == "" || p.namespace.Metadata.Name != i.config.Settings.Namespace {
-		return p, errors.New("the server sent a namespace without a UID, or another one")
-	}
-	return p, nil
-}
-
-func (p place) identity() string {
-	return "kubernetes:" + p.system.Metadata.UID + "/" + p.namespace.Metadata.UID
-}
-
-// Identify asks the server for the UIDs of kube-system, which is the cluster, and of the namespace.
-func (i *Issuer) Identify(ctx context.Context) (broker.Identity, error) {
-	p, err := i.find(ctx)
-	if err != nil {
-		return broker.Identity{}, i.fault(findingPlace, err)
-	}
-	return broker.Identity{ID: p.identity(), Shown: i.shown(p)}, nil
-}
-
-func (i *Issuer) shown(p place) string {
-	return fmt.Sprintf("namespace %s (%s) of the cluster at %s (%s)", p.namespace.Metadata.Name, p.namespace.Metadata.UID, i.server, p.system.Metadata.UID)
+	return said
 }
 
 // managed is the label of everything that this package makes.
@@ -171,8 +135,8 @@ const managed, managedBy = "app.kubernetes.io/managed-by", "hourkey"
 func (i *Issuer) List(ctx context.Context, prefix string) ([]string, error) {
 	var names []string
 	for _, path := range i.paths() {
-		err := list(ctx, i.client, call{path: path, query: url.Values{"labelSelector": {managed + "=" + managedBy}}, only: true}, func(o object) {
-			if name := o.Metadata.Name; isLeaseName(name) && len(name) >= len(prefix) && name[:len(prefix)] == prefix {
+		err := list(ctx, i.client, call{path: path, query: url.Values{"labelSelector": {managed + "=" + managedBy}}, metadataOnly: true}, func(o object) {
+			if name := o.Metadata.Name; isLeaseName(name) && strings.HasPrefix(name, prefix) {
 				names = append(names, name)
 			}
 		})
@@ -187,26 +151,13 @@ func (i *Issuer) List(ctx context.Context, prefix string) ([]string, error) {
 // paths are where a lease's objects are: its binding, its account, its role.
 func (i *Issuer) paths() []string { return []string{i.bindings(), i.accounts(), i.roles()} }
 
-func (i *Issuer) accounts() string {
-	return "/api/v1/namespaces/" + i.config.Settings.Namespace + "/serviceaccounts"
-}
-func (i *Issuer) roles() string {
-	return rbacPath + "/namespaces/" + i.config.Settings.Namespace + "/roles"
-}
-func (i *Issuer) bindings() string {
-	return rbacPath + "/namespaces/" + i.config.Settings.Namespace + "/rolebindings"
-}
+func (i *Issuer) accounts() string { return i.inNamespace(corePath, "serviceaccounts") }
+func (i *Issuer) roles() string    { return i.inNamespace(rbacPath, "roles") }
+func (i *Issuer) bindings() string { return i.inNamespace(rbacPath, "rolebindings") }
 
-// values gives a lease's credential as exec hands it on, under the names that OpenTofu's and Terraform's providers and many
-// others read.
-func (i *Issuer) values(token broker.Secret) map[string]broker.Secret {
-	values := map[string]broker.Secret{
-		"KUBE_HOST": broker.NewSecret(i.server), "KUBE_TOKEN": token, "KUBE_NAMESPACE": broker.NewSecret(i.config.Settings.Namespace),
-	}
-	if i.ca != "" {
-		values["KUBE_CLUSTER_CA_CERT_DATA"] = broker.NewSecret(i.ca)
-	}
-	return values
+// inNamespace is the path of a collection of the namespace, in an API group whose path is root.
+func (i *Issuer) inNamespace(root, collection string) string {
+	return root + "/namespaces/" + i.config.Settings.Namespace + "/" + collection
 }
 
 // at runs one step of Issue or Revoke between its two failpoints.

@@ -3,6 +3,7 @@ package kubernetes
 import (
 	_ "embed"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -115,6 +116,30 @@ func (i *Issuer) kindOf(name string) (kind, error) {
 		WithField("scope").WithNext("if it is a custom resource that is nothing but data, that no operator acts on, the operator names it as plain in environments/%s.yaml", i.config.Ref.Environment)
 }
 
+// makers are the kinds whose controllers make pods, of the template that each object has; sorted.
+func (t kindTable) makers() []kind {
+	var makers []kind
+	for _, name := range slices.Sorted(maps.Keys(t)) {
+		if runsPods(t[name]) && name != "pods" {
+			makers = append(makers, t[name])
+		}
+	}
+	return makers
+}
+
+func everyKind(kind) bool  { return true }
+func runsPods(k kind) bool { return k.write&wantsRestricted != 0 }
+func isStream(k kind) bool { return k.read&wantsStreams != 0 || k.use&wantsStreams != 0 }
+func isSecret(k kind) bool { return k.name == "secrets" }
+func isInPod(k kind) bool  { return k.use&wantsStreams != 0 || k.name == "pods+ephemeralcontainers" }
+func isObject(k kind) bool { return k.sub == "" }
+func isScaled(k kind) bool {
+	return k.sub == "scale" || runsPods(k) && k.name != "pods" && k.name != "jobs.batch"
+}
+func isConfig(k kind) bool { return k.name == "configmaps" }
+
+func (i *Issuer) isPlain(k kind) bool { return slices.Contains(i.config.Settings.Plain, k.name) }
+
 // thing is a resource of a scope, taken apart.
 type thing struct {
 	kind
@@ -151,10 +176,7 @@ func (t thing) resourceName() broker.Resource {
 
 // parent is the kind without its subresource: what exists, or does not.
 func (k kind) parent() string {
-	if k.group == "" {
-		return k.resource
-	}
-	return k.resource + "." + k.group
+	return kindName(k.group, k.resource)
 }
 
 // namePattern is what a name of an object may hold: never a slash, a percent sign, or a dot alone (path segment names). A

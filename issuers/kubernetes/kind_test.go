@@ -93,6 +93,20 @@ func TestEveryBuiltInResourceHasALine(t *testing.T) {
 	}
 }
 
+// A kind that makes pods, and that the admission policy does not know, would have a lease choose whose identity they have.
+func TestAdmissionPolicyKnowsEveryKindThatMakesPods(t *testing.T) {
+	t.Parallel()
+	kinds, err := kubernetes.PodKinds()
+	if err != nil || len(kinds) < 8 {
+		t.Fatalf("kinds that run pods: %v, %v", kinds, err)
+	}
+	for _, kind := range kinds {
+		if !strings.Contains(kubernetes.PolicyYAML(), "'"+kind+"'") {
+			t.Errorf("policy.yaml does not look into the pods of %s", kind)
+		}
+	}
+}
+
 func TestAWrongLineOfTheTableIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, line := range []string{

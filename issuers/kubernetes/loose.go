@@ -30,12 +30,12 @@ func (g grant) takes() string {
 }
 
 // makes tells whether there is anything for the grant to make.
-func (all shelves) makes(g grant) bool {
+func (all collections) makes(g grant) bool {
 	return g.all() || !g.name.IsPrefix() && !all.of(g.kind).has(g.name)
 }
 
 // looseFor names what those controllers could take over, each "pods/web-1". What nobody asked for yet is asked for.
-func (i *Issuer) looseFor(ctx context.Context, grants []grant, all shelves, groups apiGroups) ([]string, error) {
+func (i *Issuer) looseFor(ctx context.Context, grants []grant, all collections, groups apiGroups) ([]string, error) {
 	taken := map[string]func(string) bool{} // collection → the names that are meant
 	for _, g := range grants {
 		of := g.takes()
@@ -47,7 +47,7 @@ func (i *Issuer) looseFor(ctx context.Context, grants []grant, all shelves, grou
 			taken[of] = numbered.MatchString
 		}
 	}
-	var missing []*shelf
+	var missing []*collection
 	for of := range taken {
 		if s := all.of(newKind(of)); !s.listed {
 			s.listed = true

@@ -4,10 +4,8 @@ import (
 	"context"
 	_ "embed"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"reflect"
 	"strings"
 	"sync"
@@ -17,25 +15,26 @@ import (
 	"github.com/hourkey/hourkey/broker"
 )
 
-// policyYAML is two admission policies, held by the cluster itself (ValidatingAdmissionPolicy, Kubernetes 1.30 and newer).
+// policyYAML is three admission policies, held by the cluster itself (ValidatingAdmissionPolicy, Kubernetes 1.30 and newer).
 // hourkey-leases refuses accounts whose names begin with hk- what RBAC cannot refuse them: see its messages.
+// hourkey-ends asks RBAC again about what they change, when all of the call is there.
 // hourkey-broker holds the broker's account to making and ending such accounts.
 //
 //go:embed policy.yaml
 var policyYAML string
 
-// PolicyYAML gives both admission policies, for `kubectl apply -f -` by the cluster's administrator.
+// PolicyYAML gives the admission policies, for `kubectl apply -f -` by the cluster's administrator.
 func PolicyYAML() string { return policyYAML }
 
 const (
 	leasesPolicy = "hourkey-leases"
+	endsPolicy   = "hourkey-ends"
 	brokerPolicy = "hourkey-broker"
 
-	// policyProbe is an account that is never made: both policies refuse it, and so show that they are in force.
+	// Accounts that are never made: each is refused by its policy, which so shows that it is in force.
 	leasesProbe = "hk-policy-probe"
+	endsProbe   = "hk-ends-probe"
 	brokerProbe = "policy-probe"
-
-	admissionPath = "/apis/admissionregistration.k8s.io/v1/"
 )
 
 // policySpecs maps "KIND NAME" to the spec of a policy or of its binding, as the server keeps it.
@@ -65,12 +64,12 @@ func (i *Issuer) policyProblem(ctx context.Context, name, probe string) (string,
 		return "", err
 	}
 	for kind, resource := range map[string]string{
-		"ValidatingAdmissionPolicy": "validatingadmissionpolicies/", "ValidatingAdmissionPolicyBinding": "validatingadmissionpolicybindings/",
+		"ValidatingAdmissionPolicy": "validatingadmissionpolicies", "ValidatingAdmissionPolicyBinding": "validatingadmissionpolicybindings",
 	} {
 		var got struct {
 			Spec any `json:"spec"`
 		}
-		err := i.client.get(ctx, admissionPath+resource+name, &got)
+		err := i.client.get(ctx, admissionPath+"/"+resource+"/"+name, &got)
 		switch {
 		case isStatus(err, http.StatusNotFound): // also of a release that has no such thing
 			return "is not there", nil
@@ -89,12 +88,9 @@ const (
 	mendForce  = "# was it applied just now? The server takes some seconds: ask again. Else let the API server run the admission plugin ValidatingAdmissionPolicy"
 )
 
-// policyForce makes, as a dry run, the account that the policy refuses. Nothing comes of it either way.
+// policyForce makes, as a dry run, the account that the policy refuses.
 func (i *Issuer) policyForce(ctx context.Context, name, probe string) (string, error) {
-	err := i.client.do(ctx, call{
-		method: http.MethodPost, path: i.accounts(), query: url.Values{"dryRun": {"All"}},
-		body: object{APIVersion: "v1", Kind: "ServiceAccount", Metadata: metadata{Name: probe}},
-	}, nil)
+	err := i.client.dryRun(ctx, i.accounts(), object{APIVersion: "v1", Kind: "ServiceAccount", Metadata: metadata{Name: probe}})
 	r, answered := asRefusal(err)
 	switch {
 	case err == nil:
@@ -103,48 +99,29 @@ func (i *Issuer) policyForce(ctx context.Context, name, probe string) (string, e
 		return "", nil
 	case answered && strings.Contains(r.Message, "ValidatingAdmissionPolicy '"): // the other one was quicker
 		return notInForce, nil
-	}
-	if isStatus(err, http.StatusForbidden) { // it may not make accounts, which is told by itself
+	case isStatus(err, http.StatusForbidden): // it may not make accounts, which is told by itself
 		return "cannot be tried", nil
 	}
 	return "", err
 }
 
-// levelProblem says why the namespace's label of the restricted Pod Security level would be worth nothing: a server can leave the level
-// out, or make an exception of a namespace, and nobody sees it in either. So it is tried, as a dry run, with a pod that this level
-// alone refuses.
-func (i *Issuer) levelProblem(ctx context.Context) (string, error) {
-	err := i.client.do(ctx, call{
-		method: http.MethodPost, path: "/api/v1/namespaces/" + i.config.Settings.Namespace + "/pods", query: url.Values{"dryRun": {"All"}},
-		body: map[string]any{
-			"apiVersion": "v1", "kind": "Pod", "metadata": metadata{Name: leasesProbe},
-			"spec": map[string]any{"containers": []any{map[string]any{"name": "probe", "image": "probe"}}},
-		},
-	}, nil)
-	r, answered := asRefusal(err)
-	switch {
-	case err == nil:
-		return "the server lets pods pass that the level refuses", nil
-	case answered && r.Status == http.StatusForbidden && strings.Contains(r.Message, `violates PodSecurity "restricted`):
-		return "", nil
-	case answered && r.Status >= 400 && r.Status < 500 && r.Status != http.StatusUnauthorized && r.Status != http.StatusTooManyRequests:
-		return fmt.Sprintf("the broker cannot try it by making a pod as a dry run: %.200q", r.Message), nil
-	}
-	return "", err
+// policyFindings is the missing policy that a write needs, as a hole.
+func (a *audit) policyFindings() []broker.Finding {
+	return missingPolicy(leasesPolicy, a.policy, "whoever may write could delete by owners, finalizers and scaling to zero, choose whose identity and which machine a pod has, and read Secrets by pods")
 }
 
-// policyFindings is the missing policy as a hole.
-func (a *audit) policyFindings() []broker.Finding {
-	if a.policy == "" {
+// lateFindings is the missing policy that whatever changes something needs, as a hole.
+func (a *audit) lateFindings() []broker.Finding {
+	return missingPolicy(endsPolicy, a.late, "what is begun before the end of a lease could be done up to a minute after it")
+}
+
+func missingPolicy(name, problem, so string) []broker.Finding {
+	if problem == "" {
 		return nil
 	}
 	mend := "# apply hourkey's admission policies: hourkeyd check --live prints them, docs/issuers/kubernetes.md has them"
-	if a.policy == notInForce {
+	if problem == notInForce {
 		mend = mendForce
 	}
-	return []broker.Finding{{
-		Refuses: true, Object: objectPolicy,
-		Problem: "the admission policy " + leasesPolicy + " " + a.policy + ": whoever may write could delete by owners, finalizers and scaling to zero, and choose whose identity a pod has",
-		Mend:    mend,
-	}}
+	return []broker.Finding{{Refuses: true, Object: objectPolicy, Problem: "the admission policy " + name + " " + problem + ": " + so, Mend: mend}}
 }

@@ -1,6 +1,9 @@
 package kubernetes
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/hourkey/hourkey/broker"
 )
 
@@ -21,6 +24,34 @@ func (i *Issuer) powerOf(rules []policyRule) broker.Actions {
 	return power
 }
 
+// harmlessRule tells of what a server gives everybody: to ask who one is and what one may do, and how the API looks.
+func harmlessRule(r policyRule) bool {
+	if len(r.NonResourceURLs) > 0 {
+		return len(r.Resources) == 0 && !slices.ContainsFunc(r.Verbs, func(v string) bool { return v != "get" && v != "head" }) &&
+			!slices.ContainsFunc(r.NonResourceURLs, func(u string) bool { return !isPublic(u) })
+	}
+	for _, group := range r.APIGroups {
+		for _, resource := range r.Resources {
+			asks := group == reviewGroup && (resource == "selfsubjectaccessreviews" || resource == "selfsubjectrulesreviews") ||
+				group == "authentication.k8s.io" && resource == "selfsubjectreviews"
+			if !asks || !slices.Equal(r.Verbs, []string{"create"}) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// isPublic tells of URLs that say how the API looks and whether the server lives.
+func isPublic(path string) bool {
+	path = strings.TrimSuffix(strings.TrimSuffix(path, "*"), "/")
+	switch path {
+	case "/api", "/apis", "/openapi", "/version", "/healthz", "/livez", "/readyz", "/.well-known/openid-configuration", "/openid/v1/jwks":
+		return true
+	}
+	return false
+}
+
 func (i *Issuer) powerOfVerb(r policyRule, verb string) broker.Actions {
 	var power, class broker.Actions
 	switch verb {
@@ -30,9 +61,7 @@ func (i *Issuer) powerOfVerb(r policyRule, verb string) broker.Actions {
 		class = broker.Write
 	case "delete", "deletecollection":
 		class = broker.Delete
-	case "*":
-		return everything
-	default: // escalate, bind, impersonate, approve, sign, use, …
+	default: // *, escalate, bind, impersonate, approve, sign, use, …
 		return everything
 	}
 	for _, group := range r.APIGroups {
@@ -47,8 +76,8 @@ func (i *Issuer) powerOfVerb(r policyRule, verb string) broker.Actions {
 func (i *Issuer) powerOver(group, resource string, class broker.Actions) broker.Actions {
 	k, known := i.kinds[kindName(group, resource)]
 	switch {
-	case !known && class == broker.Read && resource != "*" && group != "*" && group != "":
-		return 0 // a custom resource is data, to read
+	case !known && class == broker.Read && isCustom(group, resource):
+		return 0 // it is data, to read
 	case !known:
 		return everything
 	case k.sub == "proxy" && k.cluster: // any call to a kubelet, and GET runs commands in its pods
@@ -68,28 +97,9 @@ func (i *Issuer) powerOver(group, resource string, class broker.Actions) broker.
 	return power
 }
 
-// loosened is what a hole lets a lease do at this target, whatever it was granted; none for no action.
-func (i *Issuer) loosened(actions broker.Actions) []broker.Scope {
-	if actions == 0 {
-		return nil
-	}
-	return []broker.Scope{{Target: i.config.Ref.Target, Resource: "*", Actions: actions}}
-}
-
-// also are the resources of grants, with actions that a weak wall gives on them.
-func (i *Issuer) also(grants []grant, actions broker.Actions) []broker.Scope {
-	scopes := make([]broker.Scope, len(grants))
-	for at, g := range grants {
-		scopes[at] = broker.Scope{Target: i.config.Ref.Target, Resource: g.resourceName(), Actions: actions}
-	}
-	return scopes
-}
-
-// givenBy is what bindings give together.
-func givenBy(bindings []stray) broker.Actions {
-	var power broker.Actions
-	for _, s := range bindings {
-		power |= s.gives
-	}
-	return power
+// isCustom tells of a resource of one API group that is not Kubernetes' core. What is neither an object nor one of the two
+// subresources that a CustomResourceDefinition can have is not: another API may open a console by GET.
+func isCustom(group, resource string) bool {
+	resource, sub, _ := strings.Cut(resource, "/")
+	return group != "" && group != "*" && resource != "*" && (sub == "" || sub == "status" || sub == "scale")
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"sync"
 
 	"github.com/hourkey/hourkey/broker"
 )
@@ -73,19 +72,15 @@ func (i *Issuer) remove(ctx context.Context, path string) error {
 
 // verify asks for all of it at once. An object with a finalizer would still be there.
 func (i *Issuer) verify(ctx context.Context, name string, could []policyRule) error {
-	paths := i.paths()
-	failed := make([]error, len(paths)+1)
-	var all sync.WaitGroup
-	for at, path := range paths {
-		all.Go(func() { failed[at] = i.gone(ctx, path+"/"+name) })
+	asks := []func(context.Context) error{func(ctx context.Context) error { return i.powerless(ctx, name, could) }}
+	for _, path := range i.paths() {
+		asks = append(asks, func(ctx context.Context) error { return i.gone(ctx, path+"/"+name) })
 	}
-	all.Go(func() { failed[len(paths)] = i.powerless(ctx, name, could) })
-	all.Wait()
-	return firstCause(failed)
+	return together(ctx, asks...)
 }
 
 func (i *Issuer) gone(ctx context.Context, path string) error {
-	err := i.client.do(ctx, call{method: http.MethodGet, path: path, only: true}, nil)
+	err := i.client.getMetadata(ctx, path, nil)
 	switch {
 	case err == nil:
 		return errors.New(path + " is still there: a finalizer keeps it")

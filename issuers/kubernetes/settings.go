@@ -1,10 +1,7 @@
 package kubernetes
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
-	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -45,6 +42,7 @@ var (
 // reserved namespaces belong to the cluster: whoever writes there has power over every environment.
 var reserved = regexp.MustCompile(`^kube-`)
 
+// check says what is wrong with the settings; its errors are CodeInvalid and name the field.
 func (s Settings) check(kinds kindTable) error {
 	switch {
 	case !namespacePattern.MatchString(s.Namespace):
@@ -91,6 +89,7 @@ func isAcceptable(object string) bool {
 	return strings.HasPrefix(object, "clusterrolebinding ") || strings.HasPrefix(object, "rolebinding ")
 }
 
+// accepts gives the reason for which the file accepts a hole.
 func (s Settings) accepts(object string) (why string, accepted bool) {
 	at := slices.IndexFunc(s.Accept, func(a Accept) bool { return a.Object == object })
 	if at < 0 || !isAcceptable(object) {
@@ -99,67 +98,10 @@ func (s Settings) accepts(object string) (why string, accepted bool) {
 	return s.Accept[at].Why, true
 }
 
-// access resolves what leads to the cluster. Its errors hold no secret.
-func (s Settings) access(resolve func(field, reference string) (broker.Secret, error)) (access, string, error) {
-	if s.Kubeconfig != "" {
-		text, err := resolve("kubeconfig", s.Kubeconfig)
-		if err != nil {
-			return access{}, "", err
-		}
-		return readKubeconfig(text)
-	}
-	token, err := resolve("token", s.Token)
-	if err != nil {
-		return access{}, "", err
-	}
-	ca := ""
-	if s.CA != "" {
-		text, err := resolve("ca", s.CA)
-		if err != nil {
-			return access{}, "", err
-		}
-		ca = text.Reveal()
-	}
-	a, err := newAccess("server", s.Server, "ca", ca)
-	if err != nil {
-		return access{}, "", err
-	}
-	if a.token, err = cleanToken("token", token); err != nil {
-		return access{}, "", err
-	}
-	a.renew = func() (broker.Secret, error) {
-		newer, err := resolve("token", s.Token)
-		if err != nil {
-			return newer, err
-		}
-		return cleanToken("token", newer)
-	}
-	return a, ca, nil
-}
-
-// newAccess makes the way to a server; the fields are named in errors.
-func newAccess(serverField, server, caField, ca string) (access, error) {
-	u, err := url.Parse(server)
-	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return access{}, invalid(serverField, "must be a URL like https://10.0.0.1:6443, without user, query and fragment")
-	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if ca != "" {
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM([]byte(ca)) {
-			return access{}, invalid(caField, "holds no certificate in PEM")
-		}
-	}
-	return access{server: u, tls: config}, nil
-}
-
-// cleanToken takes the end of line off that a file has, and refuses what a header could not carry.
-func cleanToken(field string, token broker.Secret) (broker.Secret, error) {
-	text := strings.TrimSpace(token.Reveal())
-	if text == "" || strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c > '~' }) {
-		return broker.Secret{}, invalid(field, "is no token: expected one line of visible ASCII characters")
-	}
-	return broker.NewSecret(text), nil
+// accepted gives the exception for a hole that the configuration accepts.
+func (i *Issuer) accepted(object string) (broker.Exception, bool) {
+	why, accepted := i.config.Settings.accepts(object)
+	return broker.Exception{Object: object, Why: why}, accepted
 }
 
 func invalid(field, problem string) *broker.Error {

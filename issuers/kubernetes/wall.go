@@ -1,43 +1,20 @@
 package kubernetes
 
 import (
-	"context"
-	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/hourkey/hourkey/broker"
 )
 
-func everyKind(kind) bool  { return true }
-func runsPods(k kind) bool { return k.write&wantsRestricted != 0 }
-func isStream(k kind) bool { return k.read&wantsStreams != 0 || k.use&wantsStreams != 0 }
-func isSecret(k kind) bool { return k.name == "secrets" }
-func isInPod(k kind) bool  { return k.use&wantsStreams != 0 || k.name == "pods+ephemeralcontainers" }
-func isObject(k kind) bool { return k.sub == "" }
-func isScaled(k kind) bool {
-	return k.sub == "scale" || runsPods(k) && k.name != "pods" && k.name != "jobs.batch"
-}
-func isConfig(k kind) bool { return k.name == "configmaps" }
-
-func (i *Issuer) isPlain(k kind) bool { return slices.Contains(i.config.Settings.Plain, k.name) }
-
-// holes are what was found open and is lived with: accepted by name, or shown with what it gives.
-type holes struct {
-	exceptions []broker.Exception
-	restricted bool           // no hole: the namespace enforces the restricted Pod Security level
-	policy     bool           // there is no admission policy
-	everybody  broker.Actions // what bindings give every account of the namespace
-	fallback   broker.Actions // what its account "default" may do
-	loose      []string       // what a new controller could take over and remove
-	carried    carried        // what code finds in the workloads into which it is put
-}
-
 // walls says what stops what, the weak and missing ones included, and what these give in spite of the scopes.
 func (i *Issuer) walls(grants []grant, h holes) []broker.WallFact {
 	facts := i.rbacWalls(h)
 	if !anyOf(grants, broker.Delete, everyKind) {
 		facts = append(facts, broker.WallFact{Stops: "delete and deletecollection", Wall: broker.WallNative, How: "they are not granted"})
+	}
+	if slices.ContainsFunc(grants, grant.mayOwn) || len(h.along.names) > 0 {
+		facts = append(facts, i.alongWall(h.along))
 	}
 	if anyOf(grants, broker.Write, everyKind) {
 		facts = append(facts, i.writeWalls(grants, h)...)
@@ -49,13 +26,13 @@ func (i *Issuer) walls(grants []grant, h holes) []broker.WallFact {
 		inPods := slices.DeleteFunc(slices.Clone(grants), func(g grant) bool { return !g.actions.Has(broker.Admin) || !isInPod(g.kind) })
 		facts = append(facts, broker.WallFact{
 			Stops: "what a running pod can do", Wall: broker.WallNone, How: "whoever is in a pod has its identity, its secrets, its data and its network",
-			Gives: i.also(inPods, broker.Delete|broker.Admin),
+			Gives: i.scopesWith(inPods, broker.Delete|broker.Admin),
 		})
 	}
 	if anyOf(grants, broker.Read, isSecret) {
 		facts = append(facts, broker.WallFact{Stops: "use of secrets after the end", Wall: broker.WallNone, How: "a secret that was read is known"})
 	}
-	return append(facts, i.endWalls()...)
+	return append(facts, i.endWalls(grants, h)...)
 }
 
 // rbacWalls are what RBAC holds, as far as no accepted binding gives every account of the namespace more.
@@ -98,6 +75,12 @@ func (i *Issuer) policyWalls() []policyWall {
 		{"removing fields of a custom resource", refuses + ", for its own fields and those of its spec; deeper ones can be overwritten", kinds(i.isPlain), broker.Delete},
 		{"ending pods by labels, deadlines, tolerations and the counting of a StatefulSet", refuses, kinds(runsPods), broker.Delete},
 		{"data of claims that a pod did not have", "the admission policy refuses to mount one to who may not delete claims, and to make one to who may not make claims", kinds(runsPods), broker.Delete | broker.Admin},
+		{"Secrets that a pod or a template did not have", "the admission policy refuses to give it one to who may not read secrets", kinds(runsPods), broker.Admin},
+		{"choosing machines by name, labels and taints", "the admission policy refuses it, but for the kind of processor and system", kinds(runsPods), broker.Admin},
+		{"keeping pods of other namespaces off machines", "the admission policy refuses to be far from, or near to, pods of other namespaces", kinds(runsPods), broker.Delete | broker.Admin},
+		{"getting around Pod Security by a class of runtimes", "the admission policy refuses to choose one", kinds(runsPods), broker.Admin},
+		{"calls that a machine makes for a pod, to a host of one's choice", "the admission policy refuses a host in probes and hooks", kinds(runsPods), broker.Admin},
+		{"volumes of drivers (csi) and devices that a pod did not have", "the admission policy refuses to bring one in", kinds(runsPods), broker.Delete | broker.Admin},
 	}
 }
 
@@ -116,8 +99,8 @@ func (i *Issuer) writeWalls(grants []grant, h holes) []broker.WallFact {
 			continue
 		}
 		fact := broker.WallFact{Stops: one.stops, Wall: broker.WallNative, How: one.how}
-		if h.policy {
-			fact.Wall, fact.How, fact.Gives = broker.WallWeak, "there is no admission policy, which is accepted: update and patch can do it", i.also(of, one.gives)
+		if h.noPolicy {
+			fact.Wall, fact.How, fact.Gives = broker.WallWeak, "there is no admission policy, which is accepted: update and patch can do it", i.scopesWith(of, one.gives)
 		}
 		facts = append(facts, fact)
 	}
@@ -136,7 +119,7 @@ func (i *Issuer) writeWalls(grants []grant, h holes) []broker.WallFact {
 func (i *Issuer) podWalls(h holes) []broker.WallFact {
 	identity := broker.WallFact{Stops: "choosing another account for a pod", Wall: broker.WallNative, How: "the admission policy lets new pods have the account default alone, and others keep theirs"}
 	switch {
-	case h.policy:
+	case h.noPolicy:
 		identity.Wall, identity.How, identity.Gives = broker.WallWeak, "a template may name every account of the namespace, whatever that may do", i.loosened(everything)
 	case h.fallback != 0:
 		identity.Wall, identity.How, identity.Gives = broker.WallWeak, "a pod may run as the account default, which has rights, and that is accepted", i.loosened(h.fallback)
@@ -152,93 +135,26 @@ func (i *Issuer) podWalls(h holes) []broker.WallFact {
 	facts := append([]broker.WallFact{identity, machine, taking}, i.carriedWalls(h.carried)...)
 	return append(facts,
 		broker.WallFact{Stops: "the traffic of a Service, for pods with its labels", Wall: broker.WallNone, How: "a Service sends traffic to every pod that bears its labels"},
-		broker.WallFact{Stops: "secrets of the namespace in a pod that a lease makes or changes", Wall: broker.WallNone, How: "a pod may mount every Secret of its namespace, one that holds an account's token as well"},
+		broker.WallFact{Stops: "the Secrets that a workload has, for code that is put into it", Wall: broker.WallNone, How: "code reads what its pod has, one that holds an account's token as well"},
 		broker.WallFact{Stops: "what deployed code does after the end", Wall: broker.WallNone, How: "it runs on, with its account and its network, until somebody takes it away"},
 		broker.WallFact{Stops: "deploying something that does not work", Wall: broker.WallNone, How: "a new template replaces the pods that ran"},
 	)
 }
 
-func (i *Issuer) endWalls() []broker.WallFact {
+func (i *Issuer) endWalls(grants []grant, h holes) []broker.WallFact {
 	facts := []broker.WallFact{
 		{Stops: "use after the end", Wall: broker.WallNative, How: "the token carries its expiry; earlier, its rights go with the RoleBinding"},
 		{Stops: "knowing that the namespace is there, up to 10 s after an early end", Wall: broker.WallWeak, How: "the server remembers tokens: it answers 403 before it answers 401"},
+	}
+	if anyOf(grants, broker.Write|broker.Delete, everyKind) {
+		begun := broker.WallFact{Stops: "finishing after an early end what was begun before it", Wall: broker.WallNative, How: "the admission policy " + endsPolicy + " has RBAC asked again when all of a call is there"}
+		if h.late {
+			begun.Wall, begun.How = broker.WallWeak, "there is no admission policy for it, which is accepted: it can be finished for up to a minute"
+		}
+		facts = append(facts, begun)
 	}
 	if _, streams := i.config.Settings.accepts(objectStreams); streams {
 		return append(facts, broker.WallFact{Stops: "an open watch, log, exec or portforward after the end", Wall: broker.WallNone, How: "nothing ends it but the client, the pod or the server: who starts a watch says how long it lasts"})
 	}
 	return append(facts, broker.WallFact{Stops: "reading on after the end", Wall: broker.WallNative, How: "nothing is granted that stays open: no watch, no logs"})
-}
-
-// weigh sorts the holes into what refuses what is asked and what the configuration accepts.
-func (i *Issuer) weigh(ctx context.Context, a *audit, grants []grant) (refusals []broker.Finding, h holes, err error) {
-	found, err := i.judge(ctx, a, grants)
-	if err != nil {
-		return nil, h, err
-	}
-	for _, f := range found {
-		exception, accepted := i.accepted(f.Object)
-		if !accepted {
-			refusals = append(refusals, f)
-			continue
-		}
-		h.exceptions = append(h.exceptions, exception)
-		h.policy = h.policy || f.Object == objectPolicy
-		if f.Object == objectDefault {
-			h.fallback = givenBy(a.fallback)
-		}
-	}
-	h.everybody = givenBy(a.strays) // each of them is accepted, or refuses
-	if exception, accepted := i.accepted(objectStreams); accepted && (anyOf(grants, broker.Read, everyKind) || anyOf(grants, broker.Admin, isStream)) {
-		h.exceptions = append(h.exceptions, exception)
-	}
-	return refusals, h, nil
-}
-
-// judge gives the holes that what is asked would have.
-func (i *Issuer) judge(ctx context.Context, a *audit, grants []grant) ([]broker.Finding, error) {
-	found := slices.Concat(a.denied, a.openFindings(), i.strayFindings(a))
-	if anyOf(grants, broker.Write, everyKind) {
-		found = append(found, a.policyFindings()...)
-	}
-	if anyOf(grants, broker.Write, runsPods) {
-		found = append(found, i.fallbackFindings(a)...)
-	}
-	missing, err := i.lacks(ctx, a, slices.Concat(baseNeeds(), i.needs(grants)))
-	return append(found, i.lackFindings(missing)...), err
-}
-
-func (a *audit) openFindings() []broker.Finding {
-	if !a.open {
-		return nil
-	}
-	return []broker.Finding{{
-		Refuses: true, Object: "authorization",
-		Problem: "the server allows an account what nobody gave it: it does not go by RBAC alone, so no Role is a limit",
-		Mend:    "start the API server with --authorization-mode=Node,RBAC",
-	}}
-}
-
-// mostPrinted is how many holes one refusal tells of.
-const mostPrinted = 10
-
-// wallError is the refusal for missing walls; it prints what mends each.
-func (i *Issuer) wallError(refusals []broker.Finding) error {
-	var problems, mends []string
-	for at, f := range refusals {
-		if at == mostPrinted {
-			problems = append(problems, fmt.Sprintf("and %d more", len(refusals)-at))
-			mends = append(mends, "# hourkeyd check --live prints the rest")
-			break
-		}
-		problems = append(problems, f.Problem+" ["+f.Object+"]")
-		if !slices.Contains(mends, f.Mend) {
-			mends = append(mends, f.Mend)
-		}
-	}
-	or := ""
-	if slices.ContainsFunc(refusals, func(f broker.Finding) bool { return isAcceptable(f.Object) }) {
-		or = ", or accept by the name in brackets in environments/" + i.config.Ref.Environment + ".yaml"
-	}
-	return broker.Errorf(broker.CodeWall, "%s does not hold its walls: %s", i.config.Ref, strings.Join(problems, "; ")).
-		WithNext("have the cluster's administrator do this%s:\n%s", or, strings.Join(mends, "\n"))
 }

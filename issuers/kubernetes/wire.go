@@ -1,6 +1,17 @@
 package kubernetes
 
-// The parts of the API's objects that are read or written here (Kubernetes API reference, v1.36).
+// The parts of the API, and of its objects, that are read or written here (Kubernetes API reference, v1.36).
+
+const (
+	rbacGroup      = "rbac.authorization.k8s.io"
+	reviewGroup    = "authorization.k8s.io"
+	admissionGroup = "admissionregistration.k8s.io"
+
+	corePath      = "/api/v1"
+	rbacPath      = "/apis/" + rbacGroup + "/v1"
+	reviewPath    = "/apis/" + reviewGroup + "/v1"
+	admissionPath = "/apis/" + admissionGroup + "/v1"
+)
 
 type metadata struct {
 	Name        string            `json:"name,omitempty"`
@@ -12,7 +23,8 @@ type metadata struct {
 }
 
 type owner struct {
-	Controller bool `json:"controller"`
+	UID        string `json:"uid"`
+	Controller bool   `json:"controller"`
 }
 
 // object is any object without what is in it.
@@ -33,7 +45,11 @@ type workload struct {
 				Template template `json:"template"`
 			} `json:"spec"`
 		} `json:"jobTemplate"` // of a CronJob
-		Claims []object `json:"volumeClaimTemplates"` // of a StatefulSet
+		Claims    []object `json:"volumeClaimTemplates"` // of a StatefulSet
+		Retention struct {
+			Deleted string `json:"whenDeleted"`
+			Scaled  string `json:"whenScaled"`
+		} `json:"persistentVolumeClaimRetentionPolicy"`
 	} `json:"spec"`
 }
 

@@ -103,7 +103,7 @@ func fortAndCluster(t *testing.T) (*fort, *kubetest.Server) {
 	server, files := newCluster(t)
 	token := regexp.MustCompile(`/serviceaccounts/(hk-[a-z0-9-]+)/token$`)
 	f := &fort{
-		outpost: prepareOutpost(t, files), asks: "cluster:configmaps/*:read,write", looks: "cluster:configmaps/*:read", ttl: 12 * time.Minute, early: true,
+		outpost: prepareOutpost(t, files), asks: "cluster:configmaps/*:read,write", looks: "cluster:configmaps/*:read", ttl: 13 * time.Minute, early: true,
 		makes: func(one call) bool { return isPost(one) && token.MatchString(one.path) },
 		ends: func(one call) bool {
 			return one.method == http.MethodDelete && strings.Contains(one.path, "/serviceaccounts/hk-")

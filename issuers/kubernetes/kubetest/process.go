@@ -57,7 +57,7 @@ func (p *process) await(ready func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patient)
 	defer cancel()
 	for {
-		attempt, done := context.WithTimeout(ctx, 2*time.Second)
+		attempt, done := context.WithTimeout(ctx, 10*time.Second)
 		err := ready(attempt)
 		done()
 		if err == nil {
@@ -99,7 +99,7 @@ func (p *process) pause() (resume func(), err error) {
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		return nil, err
 	}
-	for range 100 { // it is a moment until every thread has stopped
+	for range 1000 { // it is a moment until every thread has stopped
 		state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		if err != nil || strings.Contains(string(state), ") T ") {
 			break
