@@ -228,3 +228,49 @@ func TestAGuardrailOnAGroupOfSingleSignOnOutlastsTheSignOn(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The attack: whoever stole an operator's passkey admits somebody with it before it is removed.
+func TestASignatureByAPasskeyThatWasRemovedAdmitsNobody(t *testing.T) {
+	w := brokertest.NewWorld(t)
+	if err := w.OfferPasskey(t.Context(), "bob", broker.Passkey{ID: "bob2-key"}); err != nil {
+		t.Fatal(err)
+	}
+	w.SignAs("bob", broker.ActAddPasskey, "bob2-key")
+	mustSignOn(w, "dora", "team")
+	if _, err := w.AskAdmission(t.Context(), "dora", broker.Passkey{ID: "dora-key"}); err != nil {
+		t.Fatal(err)
+	}
+	_, code := mustInvite(w, "bob", "erin")
+	w.SignAs("bob", broker.ActAdmitHuman, "dora") // the thief, by bob-key
+	w.SignAs("bob", broker.ActAdmitHuman, "erin")
+	w.SignAs("alice", broker.ActAdmitHuman, "erin")
+	removed := w.SubjectDigest(broker.ActRemovePasskey, "bob-key")
+	ceremony, err := w.Prepare(t.Context(), "bob", broker.Intent{Act: broker.ActRemovePasskey, Subject: "bob-key", Digest: removed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Sign(t.Context(), "bob", ceremony.Nonce, brokertest.Assert(t, "bob2-key", ceremony)); err != nil {
+		t.Fatal(err)
+	}
+	w.SignAs("carol", broker.ActAdmitHuman, "dora")
+	if keys, err := w.Passkeys(t.Context(), "dora"); err != nil || len(keys) > 0 {
+		t.Errorf("one honest signature, and dora has %v, %v", keys, err)
+	}
+	w.WantCode(w.AddPasskey(t.Context(), "erin", code, broker.Passkey{ID: "erin-key"}), broker.CodeForbidden)
+	w.SignAs("carol", broker.ActAdmitHuman, "erin")
+	if err := w.AddPasskey(t.Context(), "erin", code, broker.Passkey{ID: "erin-key"}); err != nil {
+		t.Error(err)
+	}
+}
+
+// The attack: a group of the files that single sign-on brings as well makes a newcomer look as if it had named him.
+func TestAGroupOfTheFilesIsNoSignOn(t *testing.T) {
+	w := brokertest.NewWorld(t)
+	next := w.Configuration()
+	next.Hash, next.SignOn.Groups = "config-2", []string{"team", "devs"}
+	next.Groups["devs"] = []string{"mallory"}
+	reconfigure(w, next)
+	if invite, _ := mustInvite(w, "bob", "mallory"); invite.Needs != 2 {
+		t.Errorf("somebody whom single sign-on may make a reviewer of production tomorrow needs %d", invite.Needs)
+	}
+}

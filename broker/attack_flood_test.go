@@ -240,3 +240,39 @@ func TestAFloodIsToldThoughTheStoreRefusesAndTheBrokerStops(t *testing.T) {
 		t.Errorf("%d lines tell of %d asks, want 34 and 90", len(lines), asks)
 	}
 }
+
+// Many jobs of one agent wait for one human: each is told which request that is, however often they asked.
+func TestParallelJobsThatWaitForAHumanAreAllTold(t *testing.T) {
+	w := brokertest.NewWorld(t)
+	for n := range 100 {
+		if _, err := w.Ask("staging", "db:public.orders:delete"); err != nil {
+			t.Fatalf("job %d: %v", n, err)
+		}
+	}
+	if lines := w.Events(broker.EventRequestRepeated); lines > 30 {
+		t.Errorf("100 jobs are %d lines", lines)
+	}
+}
+
+// An agent at its limit of leases asks for more, and is heard as soon as there is room.
+func TestAnAgentAtItsLeaseLimitIsHeardOn(t *testing.T) {
+	w := brokertest.NewWorld(t)
+	next := w.Configuration()
+	next.Hash, next.Limits.LeasesPerAgent = "config-2", 64
+	reconfigure(w, next)
+	ask := broker.Ask{Agent: "claude", AgentKey: "thumb", Task: "fix", Environments: []string{"staging"}, Scopes: []broker.Scope{w.Scope("db:public.orders:read")}}
+	var first string
+	for range 110 {
+		if _, credentials, err := w.Take(t.Context(), ask); err == nil && first == "" {
+			first = credentials[0].Lease
+		} else if err != nil {
+			w.WantCode(err, broker.CodeSlowDown)
+		}
+	}
+	if err := w.Release(t.Context(), w.Agent, first); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := w.Take(t.Context(), ask); err != nil {
+		t.Errorf("there is room, and: %v", err)
+	}
+}

@@ -459,8 +459,14 @@ func (b *Broker) giveBack(ctx context.Context, id string) {
 
 // recordRefusedCollect writes down that something was decided and yet not issued.
 func (b *Broker) recordRefusedCollect(ctx context.Context, request Request, refusal error) error {
-	if err := b.mayIdle(Agent{Name: request.Agent, Owner: request.Owner, Thumbprint: request.AgentKey}, request.Task); err != nil {
-		return err
+	agent, full := Agent{Name: request.Agent, Owner: request.Owner, Thumbprint: request.AgentKey}, CodeOf(refusal) == CodeSlowDown
+	switch { // who is at a limit is told so and heard on: the next ask may find room
+	case full && b.full.take(agent, request.Task, b.now()) > 0:
+		return refusal
+	case !full:
+		if err := b.mayIdle(agent, request.Task); err != nil {
+			return err
+		}
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordFor)
 	defer cancel()

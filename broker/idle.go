@@ -147,7 +147,11 @@ func tooOften(agent string, wait time.Duration) error {
 
 // recordUnheard writes down how often agents were not heard, each agent's in one line: those of a minute, or all.
 func (b *Broker) recordUnheard(ctx context.Context, all bool) error {
-	due := b.idle.due(b.now(), all)
+	return errors.Join(b.recordUnheardOf(ctx, &b.idle, all), b.recordUnheardOf(ctx, &b.full, all))
+}
+
+func (b *Broker) recordUnheardOf(ctx context.Context, of *idle, all bool) error {
+	due := of.due(b.now(), all)
 	if len(due) == 0 {
 		return nil
 	}
@@ -165,7 +169,7 @@ func (b *Broker) recordUnheard(ctx context.Context, all bool) error {
 		return nil
 	})
 	if err != nil {
-		b.idle.giveBack(due)
+		of.giveBack(due)
 	}
 	return err
 }

@@ -87,7 +87,7 @@ func (c *Configuration) admission(name string) int {
 // for a fresh single sign-on, and, of a newcomer whom it has not named yet, all that it may bring.
 func (c *Configuration) atMost(name string) *Configuration {
 	all := c.everybody()
-	if c.SignOn == nil || slices.ContainsFunc(c.SignOn.Groups, func(group string) bool { return slices.Contains(all.Groups[group], name) }) {
+	if c.SignOn == nil || c.Named[name] {
 		return all
 	}
 	for _, group := range c.SignOn.Groups {
@@ -327,6 +327,28 @@ func (i Invite) passkeyEvent(p Passkey) map[string]any {
 	return data
 }
 
+// unsign takes a human's signatures off the invites that are not used yet. The attack: whoever stole a passkey signed
+// with it before it was removed. With another one the human signs once more.
+func unsign(tx Tx, human string) error {
+	invites, err := list[Invite](tx, "invite", "")
+	if err != nil {
+		return err
+	}
+	for _, invite := range invites {
+		if invite.State == InviteUsed || !slices.Contains(invite.Signed, human) {
+			continue
+		}
+		invite.Signed = slices.DeleteFunc(invite.Signed, func(name string) bool { return name == human })
+		if len(invite.Signed) < invite.Needs {
+			invite.State = InviteInert
+		}
+		if err := tx.Save(&invite); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (b *Broker) removeLost(tx Tx, invite Invite) error {
 	lost, err := list[Passkey](tx, "passkey", "human/"+invite.Human)
 	if err != nil {
@@ -349,5 +371,5 @@ func (b *Broker) removeLost(tx Tx, invite Invite) error {
 			return err
 		}
 	}
-	return nil
+	return unsign(tx, invite.Human)
 }

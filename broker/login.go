@@ -207,7 +207,7 @@ func (b *Broker) withLogins(kept *atomic.Pointer[merged], valid time.Duration) *
 func merge(files *Configuration, logins *[]Login, valid time.Duration, now time.Time) *merged {
 	m := &merged{files: files, logins: logins, from: now, until: now.Add(valid)}
 	config := *files
-	config.Groups, config.Away, config.Lapsed = maps.Clone(files.Groups), map[string][]string{}, map[string][]string{}
+	config.Groups, config.Away, config.Lapsed, config.Named = maps.Clone(files.Groups), map[string][]string{}, map[string][]string{}, map[string]bool{}
 	if config.Groups == nil {
 		config.Groups = map[string][]string{}
 	}
@@ -223,6 +223,7 @@ func merge(files *Configuration, logins *[]Login, valid time.Duration, now time.
 		if login.Issuer != files.SignOn.Issuer {
 			continue
 		}
+		config.Named[login.Human] = age >= 0 && age < awayFor
 		if age >= 0 && age < valid {
 			add(config.Groups, login)
 			m.until = earlier(m.until, login.At.Add(valid))

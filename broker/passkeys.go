@@ -207,7 +207,7 @@ func (b *Broker) removePasskey(tx Tx, signed Approval) error {
 	if err := tx.Load(&passkey); err != nil {
 		return err
 	}
-	if err := tx.Delete(&passkey); err != nil {
+	if err := errors.Join(tx.Delete(&passkey), unsign(tx, passkey.Human)); err != nil {
 		return err
 	}
 	return b.append(tx, EventPasskeyRemoved, "human:"+signed.Reviewer, signed.Reviewer, signedPasskey{passkeyEvent(passkey), signed})

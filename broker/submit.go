@@ -36,12 +36,12 @@ func (b *Broker) consider(ctx context.Context, cfg *Configuration, ask Ask) (req
 	}
 	agent, known, err := b.admit(ctx, ask)
 	if err == nil && known == nil {
-		err = b.hear(agent, ask.Task)
-	}
-	if err == nil && known == nil {
 		known, err = b.foldPending(ctx, Request{
 			Agent: ask.Agent, AgentKey: ask.AgentKey, AskFold: ask.fold(), Config: cfg.Hash, Reason: ask.Reason, Idempotency: ask.Idempotency, AskDigest: ask.digest(),
 		})
+	}
+	if err == nil && known == nil {
+		err = b.hear(agent, ask.Task)
 	}
 	if err != nil || known != nil {
 		return orZero(known), agent, known != nil, err

@@ -163,3 +163,51 @@ func statusOf(err error) int {
 	}
 	return 0
 }
+
+// The attack: somebody whom the token issuer knows, in a group of ours or in none, signs on in a loop. Each time is a
+// line of the log for good.
+func TestSignOnsDoNotFillTheLog(t *testing.T) {
+	for name, groups := range map[string][]string{"in a group": nil, "in none": {"cooks"}} {
+		w := newSignOnTeam(t)
+		browser, before := w.browser(), len(w.store.Log())
+		for range 200 {
+			claims := w.dora()
+			if groups != nil {
+				claims["groups"] = groups
+			}
+			_, _ = w.arrive(browser, nil, claims)
+		}
+		if lines := len(w.store.Log()) - before; lines > 2*entryBurst {
+			t.Errorf("%s: 200 sign-ons are %d lines", name, lines)
+		}
+	}
+}
+
+// The attack: who has a passkey signs in in a loop, each time with two durable commits.
+func TestSignInsThatHoldAreBounded(t *testing.T) {
+	w := settled(t)
+	thief := w.person()
+	thief.Key = w.alice.Key
+	for range 3 * entryBurst {
+		if err := thief.SignIn(t.Context()); err != nil {
+			return
+		}
+	}
+	t.Error("none was refused")
+}
+
+// The attack: one human signs in again and again, and holds all live pages with sessions that ended a moment ago.
+func TestOneHumanDoesNotHoldAllLivePages(t *testing.T) {
+	p := &pages{streams: seats{each: streamsOfOne, all: streamsOfAll}, watchers: seats{each: streamsOfHuman, all: streamsOfAll}}
+	held := 0
+	for session := range 100 {
+		for range streamsOfOne {
+			if p.streams.enter(string(rune('a'+session))) && p.watchers.enter("carol") {
+				held++
+			}
+		}
+	}
+	if held != streamsOfHuman || !p.watchers.enter("bob") {
+		t.Errorf("carol holds %d", held)
+	}
+}

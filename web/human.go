@@ -23,8 +23,11 @@ type pages struct {
 	signIns       *authn.SignIns
 	registrations *authn.Challenges[registration]
 	guesses       *limiter // of one-time codes, by address and by name
+	entries       *limiter // of who has proved who it is: each is written down, a sign-on for good
 	changes       changes  // for the pages that are open
-	streams       seats    // of such pages
+	streams       seats    // of such pages, by session
+	watchers      seats    // the same, by human
+	redeems       seats    // of single sign-ons that come back, by address
 	exports       seats    // of the log
 }
 
@@ -100,6 +103,9 @@ func pageTable() []pageRoute {
 const (
 	guessEvery = 6 * time.Second
 	guessBurst = 10
+
+	entryEvery = 10 * time.Second // sign-ins of one account, or passkey
+	entryBurst = 30
 )
 
 // humanRoutes adds the pages to the router.
@@ -111,7 +117,9 @@ func (s *Server) humanRoutes(group *gin.RouterGroup) *pages {
 		signIns:       authn.NewSignIns(s.now),
 		registrations: authn.NewChallenges[registration](s.now),
 		guesses:       newLimiter(rate.Every(guessEvery), guessBurst, s.limits.Remembered, s.now),
-		streams:       seats{each: streamsOfOne, all: streamsOfAll}, exports: seats{each: 1, all: exportsOfAll},
+		entries:       newLimiter(rate.Every(entryEvery), entryBurst, s.limits.Remembered, s.now),
+		streams:       seats{each: streamsOfOne, all: streamsOfAll}, watchers: seats{each: streamsOfHuman, all: streamsOfAll},
+		exports: seats{each: 1, all: exportsOfAll}, redeems: seats{each: redeemsOfOne, all: redeemsOfAll},
 	}
 	for _, line := range pageTable() {
 		group.Handle(line.method, line.path, func(g *gin.Context) { p.run(g, line) })

@@ -173,6 +173,9 @@ func (p *pages) signIn(v *visit) error {
 	if err != nil {
 		return err
 	}
+	if err := p.limited(v.call, p.entries, "passkey "+passkey.ID); err != nil {
+		return err
+	}
 	if err := p.broker.SignedIn(v.ctx(), passkey.ID, counter); err != nil {
 		return err
 	}

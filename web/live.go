@@ -16,12 +16,13 @@ import (
 // The clocks and bounds of the stream of changes. It ends before a page's own time does (router.go) and before the
 // server's for writing (listen.go); the browser opens the next one and says how far it was.
 const (
-	streamLasts   = 45 * time.Second
-	streamBeat    = 10 * time.Second // and so long may a session that ended elsewhere have a stream that says nothing
-	streamGathers = 250 * time.Millisecond
-	streamsOfOne  = 6 // of one session
-	streamsOfAll  = 256
-	changesAtOnce = 50 // more are told as one
+	streamLasts    = 45 * time.Second
+	streamBeat     = 10 * time.Second // and so long may a session that ended elsewhere have a stream that says nothing
+	streamGathers  = 250 * time.Millisecond
+	streamsOfOne   = 6 // of one session
+	streamsOfHuman = 24
+	streamsOfAll   = 256
+	changesAtOnce  = 50 // more are told as one
 )
 
 // follows says which changes concern a page.
@@ -72,12 +73,20 @@ func (p *pages) live(v *visit) error {
 		return err
 	}
 	if !p.streams.enter(session.Hash) {
-		return broker.Errorf(broker.CodeSlowDown, "too many pages are open already").WithNext("close one of them")
+		return tooManyOpen()
 	}
 	defer p.streams.leave(session.Hash)
+	if !p.watchers.enter(session.Human) { // those of sessions that ended a moment ago are open still
+		return tooManyOpen()
+	}
+	defer p.watchers.leave(session.Human)
 	s := &stream{pages: p, visit: v, session: session, of: of, at: from, control: http.NewResponseController(bare(v.writer))}
 	s.run()
 	return nil
+}
+
+func tooManyOpen() error {
+	return broker.Errorf(broker.CodeSlowDown, "too many pages are open already").WithNext("close one of them")
 }
 
 // orCharge counts a stranger's attempt against the address.

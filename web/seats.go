@@ -2,12 +2,12 @@ package web
 
 import "sync"
 
-// seats bounds how many long answers there are at once, for each human and in all.
+// seats bounds how many long answers there are at once, for each name (a session, a human, an address) and in all.
 type seats struct {
 	each, all int
 
 	mu    sync.Mutex
-	held  map[string]int // human → answers
+	held  map[string]int // name → answers
 	taken int
 }
 

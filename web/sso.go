@@ -31,12 +31,27 @@ func (p *pages) beginSignOn(v *visit) error {
 	return p.goOn(v, goOn{Title: "Single sign-on", Text: "Going to the single sign-on.", To: to})
 }
 
+// How many sign-ons come back at once.
+const (
+	redeemsOfOne = 16 // from one address
+	redeemsOfAll = 256
+)
+
 // finishSignOn takes the browser's way back: the one GET that changes something, which only the browser can
 // cause that began, once (the state and its cookie). The session that it begins is new, and the one before
 // ends.
 func (p *pages) finishSignOn(v *visit) error {
+	// The attack: codes that were made up, each of which we take to the token issuer, one after the other.
+	if from := addressKey(v.address); p.redeems.enter(from) {
+		defer p.redeems.leave(from)
+	} else {
+		return broker.Errorf(broker.CodeSlowDown, "too many sign on from this address now").WithNext("try again in a moment")
+	}
 	signed, err := p.signOn.Finish(v.request)
 	if err != nil {
+		return err
+	}
+	if err := p.limited(v.call, p.entries, "sign-on "+signed.Account.Issuer+" "+signed.Account.Subject); err != nil {
 		return err
 	}
 	former, err := p.sessions.Again(v.ctx(), signed.Former)

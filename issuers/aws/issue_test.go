@@ -82,13 +82,12 @@ func TestASessionThatOutlivesItsLeaseIsNotHandedOut(t *testing.T) {
 	for name, test := range map[string]struct {
 		later   time.Duration
 		refused bool
-	}{"in time": {0, false}, "late": {4500 * time.Millisecond, true}} {
+	}{"in time": {0, false}, "late": {time.Minute, true}} {
 		c := newCloud()
 		issuer := aws.EndBySession(c.issuer(t))
 		w := wish(t, "s3/acme-staging/app/*:read")
 		w.TTL = 15 * time.Minute
 		order := orderFor(describe(t, issuer, w), "hk-i1-l1")
-		order.Expires = order.Expires.Add(-2 * time.Second) // so long it waited before STS was asked
 		c.lie = func(a *answer) { a.Expires = a.Expires.Add(test.later) }
 		credential, _, err := issuer.Issue(t.Context(), order)
 		if refused := broker.CodeOf(err) == broker.CodeExpired && strings.Contains(err.Error(), "outlive"); refused != test.refused || refused != (len(credential.Values) == 0) {

@@ -48,7 +48,7 @@ func scalesDown(grants []grant, name string, noPolicy bool) bool {
 // dependents are the collections in which owners are looked for: what holds data, leads traffic or runs.
 func (i *Issuer) dependents() []kind {
 	all := []kind{newKind(claimsKind), newKind("configmaps"), newKind("secrets"), newKind("services")}
-	return append(all, slices.DeleteFunc(i.kinds.makers(), isMade)...)
+	return append(all, i.kinds.makers()...)
 }
 
 // isMade tells of what another controller makes, and what owns nothing but pods: it goes with its maker, as everybody knows.
@@ -73,6 +73,12 @@ func (i *Issuer) watched(ctx context.Context, a *audit, grants []grant, noPolicy
 	return watched, sorted(unseen), nil
 }
 
+// shrinks tells whether pods, and with them the claims of their ephemeral volumes, go by scaling. A StatefulSet is scaled down by who may
+// delete it alone.
+func (g grant) shrinks() bool {
+	return g.actions.Has(broker.Write) && g.sub == "scale" && g.parent() != setsKind
+}
+
 // goneAlong names what goes with what may be deleted, and is not granted anyhow.
 func (i *Issuer) goneAlong(grants []grant, found collections, noPolicy bool) []string {
 	owners, gone := map[string]bool{}, []string{} // UID → it goes
@@ -80,6 +86,9 @@ func (i *Issuer) goneAlong(grants []grant, found collections, noPolicy bool) []s
 		for name, w := range found.of(g.kind).there {
 			if g.mayOwn() && g.name.Covers(broker.Resource(name)) {
 				owners[w.Metadata.UID] = true
+				gone = append(gone, w.claimsAlong(name)...)
+			}
+			if g.shrinks() && g.name.Covers(broker.Resource(name)) {
 				gone = append(gone, w.claimsAlong(name)...)
 			}
 		}
@@ -104,8 +113,10 @@ func (i *Issuer) owned(owners map[string]bool, found collections) []string {
 					continue
 				}
 				owners[w.Metadata.UID], more = true, true
-				gone = append(gone, named(k.name, name)...)
-				gone = append(gone, w.claimsAlong(name)...)
+				if !isMade(k) { // else what it owns is meant
+					gone = append(gone, named(k.name, name)...)
+					gone = append(gone, w.claimsAlong(name)...)
+				}
 			}
 		}
 	}

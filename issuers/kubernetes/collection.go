@@ -42,9 +42,9 @@ func (i *Issuer) wanted(grants []grant, watched []kind) collections {
 	all := collections{}
 	for _, g := range grants {
 		c := all.of(g.kind)
-		c.inside = c.inside || g.runsCode() || g.endsPods()
+		c.inside = c.inside || g.runsCode() || g.endsPods() || g.shrinks()
 		switch name := string(g.name); {
-		case g.all() && !g.runsCode() && !g.mayOwn():
+		case g.all() && !g.runsCode() && !g.mayOwn() && !g.shrinks():
 			c.counted = true
 		case g.name.IsPrefix():
 			c.listed = true

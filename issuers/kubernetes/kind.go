@@ -127,12 +127,13 @@ func (t kindTable) makers() []kind {
 	return makers
 }
 
-func everyKind(kind) bool  { return true }
-func runsPods(k kind) bool { return k.write&wantsRestricted != 0 }
-func isStream(k kind) bool { return k.read&wantsStreams != 0 || k.use&wantsStreams != 0 }
-func isSecret(k kind) bool { return k.name == "secrets" }
-func isInPod(k kind) bool  { return k.use&wantsStreams != 0 || k.name == "pods+ephemeralcontainers" }
-func isObject(k kind) bool { return k.sub == "" }
+func everyKind(kind) bool    { return true }
+func runsPods(k kind) bool   { return k.write&wantsRestricted != 0 }
+func isStream(k kind) bool   { return k.read&wantsStreams != 0 || k.use&wantsStreams != 0 }
+func isSecret(k kind) bool   { return k.name == "secrets" }
+func isInPod(k kind) bool    { return k.use&wantsStreams != 0 || isDebugged(k) }
+func isDebugged(k kind) bool { return k.name == "pods+ephemeralcontainers" }
+func isObject(k kind) bool   { return k.sub == "" }
 func isScaled(k kind) bool {
 	return k.sub == "scale" || runsPods(k) && k.name != "pods" && k.name != "jobs.batch"
 }

@@ -19,6 +19,9 @@ func (i *Issuer) walls(grants []grant, h holes) []broker.WallFact {
 	if anyOf(grants, broker.Write, everyKind) {
 		facts = append(facts, i.writeWalls(grants, h)...)
 	}
+	if anyOf(grants, broker.Write, runsPods) || anyOf(grants, broker.Write, isDebugged) {
+		facts = append(facts, i.machineWall(h))
+	}
 	if anyOf(grants, broker.Write, runsPods) {
 		facts = append(facts, i.podWalls(h)...)
 	}
@@ -77,7 +80,7 @@ func (i *Issuer) policyWalls() []policyWall {
 		{"data of claims that a pod did not have", "the admission policy refuses to mount one to who may not delete claims, and to make one to who may not make claims", kinds(runsPods), broker.Delete | broker.Admin},
 		{"Secrets that a pod or a template did not have", "the admission policy refuses to give it one to who may not read secrets", kinds(runsPods), broker.Admin},
 		{"choosing machines by name, labels and taints", "the admission policy refuses it, but for the kind of processor and system", kinds(runsPods), broker.Admin},
-		{"keeping pods of other namespaces off machines", "the admission policy refuses to be far from, or near to, pods of other namespaces", kinds(runsPods), broker.Delete | broker.Admin},
+		{"keeping pods of other namespaces off machines by affinity", "the admission policy refuses to be far from, or near to, pods of other namespaces", kinds(runsPods), broker.Delete | broker.Admin},
 		{"getting around Pod Security by a class of runtimes", "the admission policy refuses to choose one", kinds(runsPods), broker.Admin},
 		{"calls that a machine makes for a pod, to a host of one's choice", "the admission policy refuses a host in probes and hooks", kinds(runsPods), broker.Admin},
 		{"volumes of drivers (csi) and devices that a pod did not have", "the admission policy refuses to bring one in", kinds(runsPods), broker.Delete | broker.Admin},
@@ -116,6 +119,15 @@ func (i *Issuer) writeWalls(grants []grant, h holes) []broker.WallFact {
 	return append(facts, broker.WallFact{Stops: "what controllers, operators and programs do about it", Wall: broker.WallNone, How: "they act on what is written with their own rights: a program that runs a script out of a ConfigMap, too"})
 }
 
+// machineWall is about containers that a lease brings in, in a pod of its own or in one that is there.
+func (i *Issuer) machineWall(h holes) broker.WallFact {
+	machine := broker.WallFact{Stops: "pods that take over their machine", Wall: broker.WallNative, How: "the namespace enforces the restricted Pod Security level"}
+	if !h.restricted {
+		machine.Wall, machine.How, machine.Gives = broker.WallNone, "the namespace does not enforce the restricted Pod Security level", i.loosened(broker.Delete|broker.Admin)
+	}
+	return machine
+}
+
 func (i *Issuer) podWalls(h holes) []broker.WallFact {
 	identity := broker.WallFact{Stops: "choosing another account for a pod", Wall: broker.WallNative, How: "the admission policy lets new pods have the account default alone, and others keep theirs"}
 	switch {
@@ -124,16 +136,13 @@ func (i *Issuer) podWalls(h holes) []broker.WallFact {
 	case h.fallback != 0:
 		identity.Wall, identity.How, identity.Gives = broker.WallWeak, "a pod may run as the account default, which has rights, and that is accepted", i.loosened(h.fallback)
 	}
-	machine := broker.WallFact{Stops: "pods that take over their machine", Wall: broker.WallNative, How: "the namespace enforces the restricted Pod Security level"}
-	if !h.restricted {
-		machine.Wall, machine.How, machine.Gives = broker.WallNone, "the namespace does not enforce the restricted Pod Security level", i.loosened(broker.Delete|broker.Admin)
-	}
 	taking := broker.WallFact{Stops: "taking over, and removing, what no controller owns", Wall: broker.WallWeak, How: "a new controller takes over what its selector fits; there is nothing of the kind now"}
 	if len(h.loose) > 0 {
 		taking.How, taking.Gives = "a new controller takes over pods and ReplicaSets that its selector fits, and there are some", i.deletes(h.loose)
 	}
-	facts := append([]broker.WallFact{identity, machine, taking}, i.carriedWalls(h.carried)...)
+	facts := append([]broker.WallFact{identity, taking}, i.carriedWalls(h.carried)...)
 	return append(facts,
+		broker.WallFact{Stops: "taking the room on machines", Wall: broker.WallNone, How: "replicas and requests take what is free, for every namespace; quotas hold them"},
 		broker.WallFact{Stops: "the traffic of a Service, for pods with its labels", Wall: broker.WallNone, How: "a Service sends traffic to every pod that bears its labels"},
 		broker.WallFact{Stops: "the Secrets that a workload has, for code that is put into it", Wall: broker.WallNone, How: "code reads what its pod has, one that holds an account's token as well"},
 		broker.WallFact{Stops: "what deployed code does after the end", Wall: broker.WallNone, How: "it runs on, with its account and its network, until somebody takes it away"},

@@ -1,8 +1,8 @@
 package vault
 
 import (
+	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/hourkey/hourkey/broker"
 )
@@ -28,15 +28,18 @@ func plainSSH(extensions map[string]string) broker.Actions {
 }
 
 // forced gives the command that a server runs whatever is asked, empty where there is none that holds. A server that does not know the
-// option must refuse the certificate. With permit-user-rc a file of the account runs besides; sftp replaces any of its files,
-// those that let in other keys among them.
+// option must refuse the certificate. With permit-user-rc a file of the account runs besides.
 func forced(options, extensions map[string]string) string {
 	command := options["force-command"]
-	if _, runs := extensions["permit-user-rc"]; runs || strings.Contains(command, "sftp") {
+	if _, runs := extensions["permit-user-rc"]; runs || loose.MatchString(command) {
 		return ""
 	}
 	return command
 }
+
+// loose are commands that hold nobody to anything: those that run what was asked for (sshd(8), SSH_ORIGINAL_COMMAND), shells, and what replaces
+// any file of the account, those that let in other keys among them.
+var loose = regexp.MustCompile(`(?i)sftp|SSH_ORIGINAL_COMMAND|\beval\b|(^|[/\s;&|(])(ba|da|z|k|c|tc|fi|a)?sh([\s;&|)]|$)|(^|[/\s;&|(])(scp|rsync|python[0-9.]*|perl|ruby|node|busybox|env|sudo|su)(\s|$)`)
 
 // sshWalls says what holds a login, and what does not.
 func (i *Issuer) sshWalls(options, extensions map[string]string, found *offered) {

@@ -44,7 +44,8 @@ func (s *Stack) past(ctx context.Context) (past, error) {
 func (p past) freezeBy(ctx context.Context, b *broker.Broker, now time.Time) error {
 	freezes := p.freezes
 	if p.behind != nil {
-		freezes = append(slices.Clone(freezes), broker.Freeze{Of: broker.FreezeAll, Reason: p.behind.Error()})
+		reason := "the store is behind its anchor: it may be an older copy" // agents read it: what is behind, and where, is in the banner
+		freezes = append(slices.Clone(freezes), broker.Freeze{Of: broker.FreezeAll, Reason: reason})
 	}
 	inForce, err := b.Freezes(ctx)
 	if err != nil {
