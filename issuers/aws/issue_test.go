@@ -80,14 +80,16 @@ func TestAnAnswerThatComesLateIsNoWrongClock(t *testing.T) {
 // The session counts from when STS was asked: where nothing else ends the lease, one that would outlive it is not handed out.
 func TestASessionThatOutlivesItsLeaseIsNotHandedOut(t *testing.T) {
 	for name, test := range map[string]struct {
-		later   time.Duration
+		waited  time.Duration // before STS was asked
+		later   time.Duration // than was asked for, as far as that is let pass
 		refused bool
-	}{"in time": {0, false}, "late": {time.Minute, true}} {
+	}{"in time": {0, 0, false}, "late": {2 * time.Second, 4500 * time.Millisecond, true}} {
 		c := newCloud()
 		issuer := aws.EndBySession(c.issuer(t))
 		w := wish(t, "s3/acme-staging/app/*:read")
 		w.TTL = 15 * time.Minute
 		order := orderFor(describe(t, issuer, w), "hk-i1-l1")
+		order.Expires = order.Expires.Add(-test.waited)
 		c.lie = func(a *answer) { a.Expires = a.Expires.Add(test.later) }
 		credential, _, err := issuer.Issue(t.Context(), order)
 		if refused := broker.CodeOf(err) == broker.CodeExpired && strings.Contains(err.Error(), "outlive"); refused != test.refused || refused != (len(credential.Values) == 0) {
