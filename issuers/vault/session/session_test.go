@@ -26,8 +26,12 @@ import (
 
 // One Vault for all tests of this package, started by the first that needs one: fuzzing needs none.
 var (
-	start   = sync.OnceValues(vaulttest.New)
-	started *vaulttest.Server
+	started *vaulttest.Server // set before any test has it, read after the last
+	start   = sync.OnceValues(func() (*vaulttest.Server, error) {
+		var err error
+		started, err = vaulttest.New()
+		return started, err
+	})
 )
 
 func TestMain(m *testing.M) {
@@ -49,7 +53,6 @@ func vault(tb testing.TB) *vaulttest.Server {
 	tb.Helper()
 	server, err := start()
 	issuertest.Needs(tb, err, vaulttest.ErrAbsent)
-	started = server
 	return server
 }
 
