@@ -80,6 +80,12 @@ func (e *Error) WithField(name string) *Error {
 	return e
 }
 
+// In says after how long the same may be tried again.
+func (e *Error) In(wait time.Duration) *Error {
+	e.After = wait
+	return e
+}
+
 // Because keeps the cause for the operator. The cause must hold no secret (invariant 10).
 func (e *Error) Because(err error) *Error {
 	e.Err = err

@@ -36,7 +36,8 @@ func (b *Broker) foldPending(ctx context.Context, next Request) (*Request, error
 	if err := b.store.View(ctx, find); err != nil || same == nil {
 		return nil, err
 	}
-	if err := b.mayIdle(Agent{Name: same.Agent, Owner: same.Owner, Thumbprint: same.AgentKey}, same.Task); err != nil { // told all the same, which writes nothing: many jobs of one agent wait for one human
+	if err := b.mayIdle(Agent{Name: same.Agent, Owner: same.Owner, Thumbprint: same.AgentKey}, same.Task); err != nil {
+		// Told of the request all the same, which writes nothing: many jobs of one agent wait for one human.
 		return same, b.store.View(ctx, func(r Reader) error { return b.recount(r, same) })
 	}
 	err := b.update(ctx, func(tx Tx) error {
@@ -113,7 +114,7 @@ func (b *Broker) rested(r Reader, request Request) error {
 	pause := map[bool]time.Duration{false: shortPause, true: denialHolds}[nos >= nosToStop]
 	if left := latest.Add(pause).Sub(now); err == nil && nos >= nosToPause && left > 0 {
 		return Errorf(CodeSlowDown, "%s were denied to %s within the hour: humans are asked again in %s", plural(nos, "request"), request.Agent, inWords(left.Round(time.Second))).
-			WithNext("wait, and ask for less")
+			WithNext("wait, and ask for less").In(left)
 	}
 	return err
 }
@@ -137,7 +138,7 @@ func (b *Broker) steady(r Reader, agent string) error {
 	})
 	if left := latest.Add(shortPause).Sub(now); err == nil && n >= withdrawals && left > 0 {
 		return Errorf(CodeSlowDown, "%s withdrew %s within the hour: humans are asked again in %s", agent, plural(n, "request"), inWords(left.Round(time.Second))).
-			WithNext("wait, and ask once")
+			WithNext("wait, and ask once").In(left)
 	}
 	return err
 }

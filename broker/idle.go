@@ -139,10 +139,8 @@ func tooOften(agent string, wait time.Duration) error {
 	if wait <= 0 {
 		return nil
 	}
-	e := Errorf(CodeSlowDown, "%s asked %d times for what led to no key (denied, waiting already, withdrawn, or not to be had now): it is heard again in %s", agent, idleAtOnce, inWords(wait.Round(time.Second))).
-		WithNext("wait, and read what was answered before; `hourkey tasks` lists what may be asked for")
-	e.After = wait
-	return e
+	return Errorf(CodeSlowDown, "%s asked %d times for what led to no key (denied, waiting already, withdrawn, or not to be had now): it is heard again in %s", agent, idleAtOnce, inWords(wait.Round(time.Second))).
+		WithNext("wait, and read what was answered before; `hourkey tasks` lists what may be asked for").In(wait)
 }
 
 // recordUnheard writes down how often agents were not heard, each agent's in one line: those of a minute, or all.

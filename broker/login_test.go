@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -344,6 +345,9 @@ func TestDeniedAskComesAgain(t *testing.T) {
 	deny("*")
 	_, err = w.Ask("staging", "db:public.orders:read,delete")
 	w.WantCode(err, broker.CodeSlowDown)
+	if e, _ := errors.AsType[*broker.Error](err); e == nil || e.After != 10*time.Minute {
+		t.Errorf("told to come back: %+v; want in 10 minutes, as the message says", e)
+	}
 	w.Clock.Advance(11 * time.Minute)
 	w.MustAsk("staging", "db:public.orders:read,delete")
 	w.Clock.Advance(time.Hour)

@@ -72,8 +72,8 @@ func table() []route {
 
 		{"GET", api.PathTasks, agent, noBody, quick, (*Server).tasks},
 		{"POST", api.PathRequests, agent, jsonBody, provider, (*Server).submit},
-		{"GET", api.PathRequests, agent | human, noBody, quick, (*Server).requests},
-		{"GET", api.PathRequest, agent | human, noBody, api.MaxWait + quick, (*Server).request},
+		{"GET", api.PathRequests, agent | person, noBody, quick, (*Server).requests},
+		{"GET", api.PathRequest, agent | person, noBody, api.MaxWait + quick, (*Server).request},
 		{"DELETE", api.PathRequest, agent, noBody, quick, (*Server).cancel},
 		{"POST", api.PathCredentials, agent, noBody, provider, (*Server).collect},
 

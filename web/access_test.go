@@ -19,8 +19,8 @@ saroip POST /oauth/token
 saroip POST /v1/agents/enroll
 -a---- GET /v1/tasks
 -a---- POST /v1/requests
--aroi- GET /v1/requests
--aroi- GET /v1/requests/{id}
+-a---p GET /v1/requests
+-a---p GET /v1/requests/{id}
 -a---- DELETE /v1/requests/{id}
 -a---- POST /v1/requests/{id}/credentials
 -a---p GET /v1/leases
