@@ -126,7 +126,9 @@ func (h *house) serve(t *testing.T) {
 // forget starts broker and targets anew on the same store: nothing that was looked up is remembered.
 func (h *house) forget() {
 	h.Helper()
-	h.world.Config.Configuration.Targets = h.targets()
+	other := *h.world.Config.Configuration // a broker reads the one that it was given for as long as it runs
+	other.Targets = h.targets()
+	h.world.Config.Configuration = &other
 	h.world.Reopen()
 }
 
