@@ -52,7 +52,7 @@ const (
 	// AcceptWholeMount: a kv mount of version 2 holds nothing that its leases may not touch, or something in front of Vault refuses
 	// paths with an encoded "..". Without it every request to write behind a star needs the approvals of delete (kv_wall.go).
 	AcceptWholeMount = "whole-mount"
-	// AcceptShell: the hosts of an ssh engine run no other commands for the account than harmless ones, though the certificate forces
+	// AcceptShell: the hosts of an ssh engine run no other commands for the account than harmless ones, though what the certificate forces
 	// none. Without it every request needs the approvals of delete and admin (ssh_wall.go).
 	AcceptShell = "shell"
 )

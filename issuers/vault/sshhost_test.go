@@ -110,11 +110,12 @@ func (h *host) session(one ssh.NewChannel, forced string) {
 			continue
 		}
 		_ = request.Reply(true, nil)
+		environment := []string{"PATH=/usr/bin:/bin", "SHELL=/bin/sh", "HOME=" + h.home, "SSH_ORIGINAL_COMMAND=" + asked.Command}
 		if forced != "" {
 			asked.Command = forced
 		}
 		command := exec.Command("/bin/sh", "-c", asked.Command)
-		command.Dir, command.Env, command.Stdout = h.home, []string{"PATH=/usr/bin:/bin"}, channel
+		command.Dir, command.Env, command.Stdin, command.Stdout = h.home, environment, channel, channel
 		status := struct{ Code uint32 }{}
 		if command.Run() != nil {
 			status.Code = 1
@@ -184,6 +185,25 @@ func runIn(client *ssh.Client, command string) error {
 	}
 	defer session.Close()
 	return session.Run(command)
+}
+
+// feed asks for a command in a login of its own, and gives it an input. How the command ends is its own affair.
+func (h *host) feed(t *testing.T, signer ssh.Signer, command, input string) {
+	t.Helper()
+	client, err := h.login(t.Context(), "deploy", signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	session, err := client.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	session.Stdin = strings.NewReader(input)
+	if err := session.Run(command); err != nil {
+		t.Logf("%q: %v", input, err)
+	}
 }
 
 // keyOf is the key of a credential, with its certificate.
