@@ -10,7 +10,7 @@ import (
 
 // Operation is one call that waits for humans, or was approved, instead of a credential.
 type Operation struct {
-	Digest string `json:"digest"`          // agent key, lease's request, target, the exact operation, names and places
+	Digest string `json:"digest"`          // agent key, task, target, the exact operation, names and places
 	About  string `json:"about,omitempty"` // agent key, task, target, and what is done to what: the same for other words
 	Lease  string `json:"lease"`           // through which it was tried
 	Text   string `json:"text"`            // as the reviewer reads it
@@ -47,8 +47,8 @@ func (u use) names() map[Resource]Resource {
 	return names
 }
 
-// operationDigest identifies a call, so that an approval is for that one alone and asking twice is one
-// question.
+// operationDigests identify a call, so that an approval is for that one alone and asking twice is one question, through
+// whatever lease of the task: an agent that waited has another one by then.
 func (u use) operationDigests() (exact, about string, err error) {
 	type pair struct {
 		Names   []Resource
@@ -67,7 +67,7 @@ func (u use) operationDigests() (exact, about string, err error) {
 	if err != nil {
 		return "", "", fmt.Errorf("encoding what a call touches: %w", err)
 	}
-	exact = digest("hourkey/operation/1", []string{u.Lease.AgentKey, u.Lease.Request, u.Lease.Environment, u.Lease.Target, u.Operation, u.Exact, string(raw)})
+	exact = digest("hourkey/operation/2", []string{u.Lease.AgentKey, u.Lease.Task, u.Lease.Environment, u.Lease.Target, u.Operation, u.Exact, string(raw)})
 	var what []string
 	for _, touched := range u.Touches {
 		if touched.Actions != Read {

@@ -255,6 +255,42 @@ func TestApprovedOperationPassesOnceAndNoOther(t *testing.T) {
 	}
 }
 
+// An agent that waited for the human has another lease by then: the approval is for the task, not for the lease.
+func TestApprovedOperationPassesThroughTheNextLeaseOfItsTask(t *testing.T) {
+	g := newGate(t)
+	volume := at("volume/cache", broker.Delete, "staging")
+	_, err := g.use("volumeDelete(cache)", volume)
+	id := g.pending(err)
+	g.another("fix")
+	_, err = g.use("volumeDelete(cache)", volume)
+	if again := g.pending(err); again != id {
+		t.Error("the next lease asks the humans anew")
+	}
+	g.SignAs("bob", broker.ActApprove, id)
+	first := g.lease
+	g.another("tidy")
+	if _, err = g.use("volumeDelete(cache)", volume); broker.CodeOf(err) != broker.CodePending || g.pending(err) == id {
+		t.Errorf("another task's lease uses the approval: %v", err)
+	}
+	g.lease = first
+	if pass, err := g.use("volumeDelete(cache)", volume); err != nil || pass.Request != id {
+		t.Fatalf("approved: %+v, %v", pass, err)
+	}
+}
+
+// another goes on with another lease in staging, of a task.
+func (g *gate) another(task string) {
+	g.Helper()
+	_, credentials, err := g.Take(g.Context(), broker.Ask{
+		Agent: "claude", AgentKey: "thumb", Task: task, Environments: []string{"staging"}, Scopes: []broker.Scope{g.Scope("db:service/*:read,write")},
+	})
+	if err != nil {
+		g.Fatal(err)
+	}
+	g.token = credentials[0].Gateway.Token
+	g.lease = g.present()
+}
+
 func TestApprovedOperationThatReachesFurtherByThen(t *testing.T) {
 	g := newGate(t)
 	_, err := g.use("commit", at("volume/cache", broker.Delete, "staging"))

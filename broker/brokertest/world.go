@@ -48,7 +48,7 @@ var _ broker.Policy = (*Policy)(nil)
 
 // Resolve makes one item per target and environment.
 func (p *Policy) Resolve(ask broker.Ask) (broker.Resolution, error) {
-	if ask.Task != "fix" {
+	if ask.Task != "fix" && ask.Task != "tidy" {
 		return broker.Resolution{}, broker.Errorf(broker.CodeDenied, "no task %s", ask.Task)
 	}
 	scopes := ask.Scopes
