@@ -22,8 +22,9 @@ type pages struct {
 	ui            *ui.Pages
 	signIns       *authn.SignIns
 	registrations *authn.Challenges[registration]
-	guesses       *limiter // of one-time codes, by address and by name
+	guesses       *limiter // of one-time codes, by address: by name, strangers would keep a newcomer out
 	entries       *limiter // of who has proved who it is: each is written down, a sign-on for good
+	ceremonies    *limiter // of passkeys, by session or human: each leaves a line for good, or is held here
 	changes       changes  // for the pages that are open
 	streams       seats    // of such pages, by session
 	watchers      seats    // the same, by human
@@ -106,6 +107,9 @@ const (
 
 	entryEvery = 10 * time.Second // sign-ins of one account, or passkey
 	entryBurst = 30
+
+	ceremonyEvery = 2 * time.Second
+	ceremonyBurst = 60
 )
 
 // humanRoutes adds the pages to the router.
@@ -118,6 +122,7 @@ func (s *Server) humanRoutes(group *gin.RouterGroup) *pages {
 		registrations: authn.NewChallenges[registration](s.now),
 		guesses:       newLimiter(rate.Every(guessEvery), guessBurst, s.limits.Remembered, s.now),
 		entries:       newLimiter(rate.Every(entryEvery), entryBurst, s.limits.Remembered, s.now),
+		ceremonies:    newLimiter(rate.Every(ceremonyEvery), ceremonyBurst, s.limits.Remembered, s.now),
 		streams:       seats{each: streamsOfOne, all: streamsOfAll}, watchers: seats{each: streamsOfHuman, all: streamsOfAll},
 		exports: seats{each: 1, all: exportsOfAll}, redeems: seats{each: redeemsOfOne, all: redeemsOfAll},
 	}

@@ -94,15 +94,13 @@ func (p *pages) redeem(v *visit) error {
 	return p.show(v, http.StatusOK, ui.PageRegister, "Make your passkey", ui.Register{Human: human.Name, Options: string(options)})
 }
 
-// tryCode counts guesses by address and by name, before anything is looked at.
+// tryCode counts guesses, before anything is looked at.
 func (p *pages) tryCode(v *visit, name string, code broker.Secret) (broker.Human, error) {
 	if !broker.IsName(name) {
 		return broker.Human{}, broker.Errorf(broker.CodeInvalid, "this is not a name: expected a-z, 0-9 and dashes").WithField("name")
 	}
-	for _, key := range []string{"address " + addressKey(v.address), "name " + name} {
-		if err := p.limited(v.call, p.guesses, key); err != nil {
-			return broker.Human{}, err
-		}
+	if err := p.limited(v.call, p.guesses, addressKey(v.address)); err != nil {
+		return broker.Human{}, err
 	}
 	return p.broker.Redeem(v.ctx(), name, code)
 }

@@ -194,6 +194,9 @@ func (p *pages) sign(v *visit) error {
 	if err := v.decode(&sent); err != nil {
 		return err
 	}
+	if err := p.limited(v.call, p.ceremonies, v.session.Hash); err != nil {
+		return err
+	}
 	act, err := p.broker.Sign(v.ctx(), v.human, sent.Nonce, sent.Assertion.assertion())
 	if err != nil {
 		return p.orDecided(v, sent.Subject, err)

@@ -45,7 +45,7 @@ func (p *pages) finishSignOn(v *visit) error {
 	if from := addressKey(v.address); p.redeems.enter(from) {
 		defer p.redeems.leave(from)
 	} else {
-		return broker.Errorf(broker.CodeSlowDown, "too many sign on from this address now").WithNext("try again in a moment")
+		return broker.Errorf(broker.CodeSlowDown, "too many sign on now, from this address or in all").WithNext("try again in a moment")
 	}
 	signed, err := p.signOn.Finish(v.request)
 	if err != nil {

@@ -107,6 +107,9 @@ func proveFirst() ui.Confirm {
 
 // creation begins the making of a passkey and gives what the browser is asked, as JSON.
 func (p *pages) creation(v *visit, m maker) (string, error) {
+	if err := p.limited(v.call, p.ceremonies, "making "+v.human); err != nil { // the attack: one human pushes out what others are making
+		return "", err
+	}
 	challenge := p.makings.Begin(making{m.human, v.session.Hash})
 	raw, err := json.Marshal(p.verifier.Creation(m.human, challenge, m.have))
 	return string(raw), err
@@ -152,6 +155,9 @@ func (p *pages) makePasskey(v *visit) error {
 	}
 	challenge, begun, err := p.makings.Finish(sent.ClientDataJSON)
 	if err != nil {
+		return err
+	}
+	if err := p.limited(v.call, p.ceremonies, v.session.Hash); err != nil {
 		return err
 	}
 	if begun.session != v.session.Hash {

@@ -222,6 +222,7 @@ func TestAnotherKeyThanTheOperatorSawIsNotAdmitted(t *testing.T) {
 	w.must(err)
 	prepared, err := w.alice.Prepare(t.Context(), broker.ActAdmitHuman, "dora", digest)
 	w.must(err)
+	w.clock.Advance(time.Minute) // so often may operators be asked
 	thief := w.browser()
 	_, err = w.arrive(thief, fresh, w.dora())
 	w.must(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"reflect"
 	"sync/atomic"
 	"time"
 
@@ -75,10 +76,13 @@ func (s *SingleSignOn) Use(settings *SignOnSettings) error {
 		return nil
 	}
 	issuer, err := s.newTokenIssuer(*settings)
-	if err == nil {
+	if err != nil {
+		return err
+	}
+	if was := s.issuer.Load(); was == nil || !reflect.DeepEqual(was.settings, issuer.settings) {
 		s.issuer.Store(issuer)
 	}
-	return err
+	return nil
 }
 
 // IsOn tells whether humans can sign on.
