@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -272,5 +273,137 @@ func TestAGroupOfTheFilesIsNoSignOn(t *testing.T) {
 	reconfigure(w, next)
 	if invite, _ := mustInvite(w, "bob", "mallory"); invite.Needs != 2 {
 		t.Errorf("somebody whom single sign-on may make a reviewer of production tomorrow needs %d", invite.Needs)
+	}
+}
+
+// The attack: the other operator's passkeys were reset, as they must be, and the one who is left invites the other anew.
+func TestAResetMakesNobodyANewcomer(t *testing.T) {
+	w := organised(t, "bob", "carol")
+	next := w.Configuration()
+	next.Hash, next.SignOn = "config-3", nil
+	next.Groups = map[string][]string{"ops": {"bob", "carol"}, "team": {"bob", "carol"}}
+	next.Roles = map[broker.Role][]string{broker.RoleReviewer: {"team"}, broker.RoleOperator: {"ops"}}
+	reconfigure(w, next)
+	_, _, err := w.InviteHuman(t.Context(), asHuman("bob"), "carol")
+	w.WantCode(err, broker.CodeConflict)
+	w.Config.Configuration = next
+	w.Reopen()
+	_, code, err := w.ResetHuman(t.Context(), "carol")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Reopen()
+	_, _, err = w.InviteHuman(t.Context(), asHuman("bob"), "carol")
+	w.WantCode(err, broker.CodeConflict)
+	if err := w.AddPasskey(t.Context(), "carol", code, broker.Passkey{ID: "carols-own"}); err != nil {
+		t.Errorf("carol, with the code from the shell: %v", err)
+	}
+}
+
+// The attack: a stolen session offers a passkey, and it waits in the inbox for the one that is made after the reset.
+func TestAResetForgetsWhatAStolenSessionOffered(t *testing.T) {
+	w := brokertest.NewWorld(t)
+	if err := w.OfferPasskey(t.Context(), "carol", broker.Passkey{ID: "thief-key", Name: "phone"}); err != nil {
+		t.Fatal(err)
+	}
+	_, code, err := w.ResetHuman(t.Context(), "carol")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Reopen()
+	if err := w.AddPasskey(t.Context(), "carol", code, broker.Passkey{ID: "carol2-key"}); err != nil {
+		t.Fatal(err)
+	}
+	if inbox, err := w.Inbox(t.Context(), "carol"); err != nil || len(inbox.Passkeys) > 0 {
+		t.Errorf("carol is asked to sign %v, %v", inbox.Passkeys, err)
+	}
+}
+
+// The attack: it is asked for while one operator's signature is enough, and signed once there are three operators.
+func TestOperatorsWhoCameMeanwhileCount(t *testing.T) {
+	w := brokertest.NewWorld(t)
+	next := w.Configuration()
+	next.Hash, next.Groups = "config-2", map[string][]string{"ops": {"alice"}, "team": {"alice", "bob", "carol"}}
+	next.Roles[broker.RoleOperator] = []string{"ops"}
+	reconfigure(w, next)
+	mustSignOn(w, "dora", "team")
+	if asked, err := w.AskAdmission(t.Context(), "dora", broker.Passkey{ID: "dora-key"}); err != nil || asked.Needs != 1 {
+		t.Fatalf("needs %d, %v", asked.Needs, err)
+	}
+	more := w.Configuration()
+	more.Hash, more.Groups, more.Roles = "config-3", map[string][]string{"ops": {"alice", "bob", "carol"}, "team": {"alice", "bob", "carol"}}, next.Roles
+	reconfigure(w, more)
+	w.SignAs("bob", broker.ActAdmitHuman, "dora")
+	if keys, err := w.Passkeys(t.Context(), "dora"); err != nil || len(keys) > 0 {
+		t.Errorf("of three operators one signed, and dora has %v, %v", keys, err)
+	}
+	w.SignAs("carol", broker.ActAdmitHuman, "dora")
+	if keys, err := w.Passkeys(t.Context(), "dora"); err != nil || len(keys) != 1 {
+		t.Errorf("two of them signed, and dora has %v, %v", keys, err)
+	}
+}
+
+// The attack: somebody without a passkey signs on once, in a week without duty; an operator makes a passkey in that name,
+// and waits for the next week.
+func TestAnInviteInAQuietWeekIsSignedAsHard(t *testing.T) {
+	w := brokertest.NewWorld(t)
+	next := w.Configuration()
+	next.Hash, next.Groups = "config-2", map[string][]string{"ops": {"alice", "bob", "carol"}, "oncall": {"alice", "bob", "carol"}}
+	next.SignOn.Groups = []string{"team", "oncall"}
+	next.Roles = map[broker.Role][]string{broker.RoleReviewer: {"oncall"}, broker.RoleOperator: {"ops"}}
+	reconfigure(w, next)
+	mustSignOn(w, "dora", "team")
+	w.Clock.Advance(time.Hour)
+	if invite, _ := mustInvite(w, "bob", "dora"); invite.Needs != 2 {
+		t.Errorf("who reviews production when on call needs %d", invite.Needs)
+	}
+}
+
+// The attack: a newcomer whom nobody admitted offers one passkey after the other, until nobody reads what the channels say.
+func TestANewcomerAsksOperatorsOnceAMinute(t *testing.T) {
+	w := brokertest.NewWorld(t)
+	mustSignOn(w, "dora", "team")
+	asked := 0
+	for n := range 600 { // ten minutes
+		if _, err := w.AskAdmission(t.Context(), "dora", broker.Passkey{ID: fmt.Sprintf("dora-key-%d", n)}); err == nil {
+			asked++
+		} else {
+			w.WantCode(err, broker.CodeSlowDown)
+		}
+		w.Clock.Advance(time.Second)
+	}
+	if asked != 10 {
+		t.Errorf("operators were asked %d times in ten minutes", asked)
+	}
+}
+
+// The attack: an account that is called like a reviewer is refused, and the log says that the reviewer did it.
+func TestARefusedSignOnIsNobodysHere(t *testing.T) {
+	w := brokertest.NewWorld(t)
+	impostor := account("alice", "team")
+	impostor.Subject, impostor.Email = "sub-mallory", "alice@other.example.com"
+	_, err := w.SignedOn(t.Context(), impostor, "")
+	w.WantCode(err, broker.CodeConflict)
+	log := w.Store.Log()
+	if last := log[len(log)-1]; last.Type != broker.EventSignOnRefused || last.Actor != "single-sign-on" {
+		t.Errorf("the last line is %s by %s", last.Type, last.Actor)
+	}
+}
+
+// The attack on honest people: the clock goes back by seconds, and who has just signed on is in no group for half a day.
+func TestAClockThatGoesBackForAMomentTakesNoGroups(t *testing.T) {
+	w := brokertest.NewWorld(t)
+	next := w.Configuration()
+	next.Hash, next.Groups = "config-2", map[string][]string{"team": {"alice", "bob"}}
+	reconfigure(w, next)
+	if _, err := w.SignedOn(t.Context(), account("carol", "team"), "carol"); err != nil {
+		t.Fatal(err)
+	}
+	request := w.MustAsk("staging", "db:public.orders:delete")
+	w.Clock.Advance(-4 * time.Second)
+	_ = w.MaySign(t.Context(), "carol", broker.ActApprove, request.ID) // reads the groups, whatever comes of it
+	w.Clock.Advance(10 * time.Second)
+	if err := w.MaySign(t.Context(), "carol", broker.ActApprove, request.ID); err != nil {
+		t.Error(err)
 	}
 }

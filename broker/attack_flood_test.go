@@ -78,8 +78,8 @@ func TestAFloodOfDeniedAsksIsAFewLines(t *testing.T) {
 	if last.Code != broker.CodeSlowDown || last.Count == 0 || last.Since.IsZero() || last.Owner != "alice" || last.Task != "fix" || last.Outcome != broker.Deny {
 		t.Errorf("the last line is %+v", last)
 	}
-	if h := historyFor(w, "bob", w.MustAsk("staging", "db:public.orders:delete")); h.Agent.Refused != asks {
-		t.Errorf("the history counts %d, want %d", h.Agent.Refused, asks)
+	if h := historyFor(w, "bob", w.MustAsk("staging", "db:public.orders:delete")); h.Agent.Refused != heard {
+		t.Errorf("the history counts %d, want the %d that policy looked at", h.Agent.Refused, heard)
 	}
 }
 
@@ -153,8 +153,33 @@ func TestAFloodOfWhatWaitsAlreadyIsAFewLines(t *testing.T) {
 	}
 	w.Clock.Advance(time.Minute)
 	w.Sweep(t.Context())
-	if _, asks, _ := denials(w); asks != 470 {
-		t.Errorf("%d are told of as not heard, want 470", asks)
+	log := w.Store.Log()
+	var counted broker.RequestEvent
+	if last := log[len(log)-1]; last.Type != broker.EventRequestRepeated || last.Subject != first.ID || json.Unmarshal(last.Data, &counted) != nil || counted.Count != 470 {
+		t.Errorf("the last line is %s of %s with %s, want the other 470 repetitions", last.Type, last.Subject, last.Data)
+	}
+	if h := historyFor(w, "bob", w.MustAsk("staging", "db:public.customers:delete")); h.Agent.Refused != 0 {
+		t.Errorf("the history says that policy refused %d", h.Agent.Refused)
+	}
+}
+
+// The attack on honest people: forty jobs wait for one human, and no other job of their agent is heard.
+func TestJobsThatWaitKeepNoOtherJobFromBeingHeard(t *testing.T) {
+	w := brokertest.NewWorld(t)
+	read := broker.Ask{Agent: "claude", AgentKey: "thumb", Task: "fix", Environments: []string{"staging"}, Scopes: []broker.Scope{w.Scope("db:public.orders:read")}}
+	for range 40 {
+		w.MustAsk("staging", "db:public.orders:delete")
+	}
+	for n := range 60 {
+		w.Clock.Advance(5 * time.Second)
+		w.MustAsk("staging", "db:public.orders:delete")
+		_, credentials, err := w.Take(t.Context(), read)
+		if err != nil {
+			t.Fatalf("read %d: %v", n, err)
+		}
+		if err := w.Release(t.Context(), w.Agent, credentials[0].Lease); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

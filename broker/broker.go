@@ -56,6 +56,7 @@ type Broker struct {
 	calls      callLog    // of the gateway, not yet written
 	idle       idle       // agents that ask for nothing
 	full       idle       // agents that have all that they may have, and ask for more
+	repeats    idle       // agents that ask again for what waits already
 	issuing    sync.Map   // lease id → chan closed when its issuer has answered
 	sweeping   sync.Map   // binding → struct{}: a pass of the sweeper is ending its leases
 	tidying    sync.Mutex // held by the one pass that expires requests and forgets

@@ -15,7 +15,6 @@ type Configuration struct {
 	Groups       map[string][]string    // group → humans
 	SignOn       *SignOn                // nil: there is no single sign-on, and what it once brought counts for nothing
 	Away         map[string][]string    // group → humans whose single sign-on is too old: they count once they sign on again
-	Named        map[string]bool        // humans whose groups single sign-on told lately
 	Lapsed       map[string][]string    // group → humans whose last single sign-on, however old, brought it, and who do not count now
 	Roles        map[Role][]string      // role → groups
 	Policy       Policy

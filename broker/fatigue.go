@@ -36,8 +36,8 @@ func (b *Broker) foldPending(ctx context.Context, next Request) (*Request, error
 	if err := b.store.View(ctx, find); err != nil || same == nil {
 		return nil, err
 	}
-	if err := b.mayIdle(Agent{Name: same.Agent, Owner: same.Owner, Thumbprint: same.AgentKey}, same.Task); err != nil {
-		// Told of the request all the same, which writes nothing: many jobs of one agent wait for one human.
+	if agent := (Agent{Name: same.Agent, Owner: same.Owner, Thumbprint: same.AgentKey}); b.repeats.take(agent, same.ID, b.now()) > 0 {
+		// Told of the request all the same, which writes nothing now: many jobs of one agent wait for one human.
 		return same, b.store.View(ctx, func(r Reader) error { return b.recount(r, same) })
 	}
 	err := b.update(ctx, func(tx Tx) error {

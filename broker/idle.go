@@ -15,9 +15,10 @@ const (
 	unheardTold = time.Minute      // how many were not heard is one line of the log so often
 )
 
-// idle holds, for each agent, how often it asked for nothing lately: what a policy or a wall denied, what waits
-// already, what was allowed and then withdrawn or could not be issued. The zero value is ready. It forgets with the
-// broker: an agent cannot restart that.
+// idle holds, for each agent, how often it asked for nothing lately: what a policy or a wall denied, what was allowed
+// and then withdrawn or could not be issued. The zero value is ready. It forgets with the broker: an agent cannot
+// restart that. What waits already is counted by one of its own (Broker.repeats), and so is an agent that has all that
+// it may have (Broker.full): jobs that wait for a human keep no other job of their agent from being heard.
 type idle struct {
 	mu     sync.Mutex
 	agents map[string]*idling // agent →
@@ -28,29 +29,29 @@ type idling struct {
 	unheard unheard
 }
 
-// unheard is what an agent asked too often, and was not answered.
+// unheard is what an agent asked too often, so that not each is written down.
 type unheard struct {
 	agent Agent
-	task  string // of the latest
+	about string // the latest: a task, or for repetitions the request
 	count int
 	since time.Time // of the first
 }
 
 // take counts an ask for nothing, if the agent may make one more; else it tells after how long it may.
-func (i *idle) take(agent Agent, task string, now time.Time) (wait time.Duration) {
+func (i *idle) take(agent Agent, about string, now time.Time) (wait time.Duration) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if wait = i.wait(agent, task, now); wait == 0 {
+	if wait = i.wait(agent, about, now); wait == 0 {
 		i.add(agent.Name, now)
 	}
 	return wait
 }
 
 // hear is take for an ask of which nobody knows yet what it leads to: it counts only what is not heard.
-func (i *idle) hear(agent Agent, task string, now time.Time) (wait time.Duration) {
+func (i *idle) hear(agent Agent, about string, now time.Time) (wait time.Duration) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return i.wait(agent, task, now)
+	return i.wait(agent, about, now)
 }
 
 // charge counts what cannot be refused any more.
@@ -60,7 +61,7 @@ func (i *idle) charge(agent string, now time.Time) {
 	i.add(agent, now)
 }
 
-func (i *idle) wait(agent Agent, task string, now time.Time) time.Duration {
+func (i *idle) wait(agent Agent, about string, now time.Time) time.Duration {
 	known := i.agents[agent.Name]
 	if known == nil {
 		return 0
@@ -72,7 +73,7 @@ func (i *idle) wait(agent Agent, task string, now time.Time) time.Duration {
 	if known.unheard.count++; known.unheard.count == 1 {
 		known.unheard.since = now
 	}
-	known.unheard.agent, known.unheard.task = agent, task
+	known.unheard.agent, known.unheard.about = agent, about
 	return wait
 }
 
@@ -118,7 +119,7 @@ func (i *idle) giveBack(due []unheard) {
 			i.agents[u.agent.Name] = known
 		}
 		if known.unheard.count > 0 {
-			u.agent, u.task, u.count = known.unheard.agent, known.unheard.task, u.count+known.unheard.count
+			u.agent, u.about, u.count = known.unheard.agent, known.unheard.about, u.count+known.unheard.count
 		}
 		known.unheard = u
 	}
@@ -145,22 +146,18 @@ func tooOften(agent string, wait time.Duration) error {
 
 // recordUnheard writes down how often agents were not heard, each agent's in one line: those of a minute, or all.
 func (b *Broker) recordUnheard(ctx context.Context, all bool) error {
-	return errors.Join(b.recordUnheardOf(ctx, &b.idle, all), b.recordUnheardOf(ctx, &b.full, all))
+	denied := errors.Join(b.recordUnheardOf(ctx, &b.idle, all, EventRequestDenied), b.recordUnheardOf(ctx, &b.full, all, EventRequestDenied))
+	return errors.Join(denied, b.recordUnheardOf(ctx, &b.repeats, all, EventRequestRepeated))
 }
 
-func (b *Broker) recordUnheardOf(ctx context.Context, of *idle, all bool) error {
+func (b *Broker) recordUnheardOf(ctx context.Context, of *idle, all bool, as EventType) error {
 	due := of.due(b.now(), all)
 	if len(due) == 0 {
 		return nil
 	}
 	err := b.update(ctx, func(tx Tx) error {
 		for _, u := range due {
-			day := refusals{Agent: u.agent.Name, Day: b.now().Truncate(24 * time.Hour)} // nobody looked at the task
-			if _, err := load(tx, &day); err != nil {
-				return err
-			}
-			day.Count += u.count
-			if err := errors.Join(tx.Save(&day), b.append(tx, EventRequestDenied, "agent:"+u.agent.Name, u.task, u.event())); err != nil {
+			if err := b.append(tx, as, "agent:"+u.agent.Name, u.about, u.event(as)); err != nil {
 				return err
 			}
 		}
@@ -172,9 +169,11 @@ func (b *Broker) recordUnheardOf(ctx context.Context, of *idle, all bool) error 
 	return err
 }
 
-func (u unheard) event() RequestEvent {
-	return RequestEvent{
-		Agent: u.agent.Name, AgentKey: u.agent.Thumbprint, Owner: u.agent.Owner, Task: u.task, Environments: []string{}, Outcome: Deny, Code: CodeSlowDown,
-		Refusal: "asked too often for what led to no key: not answered", Count: u.count, Since: u.since,
+func (u unheard) event(as EventType) RequestEvent {
+	data := RequestEvent{Agent: u.agent.Name, AgentKey: u.agent.Thumbprint, Owner: u.agent.Owner, Environments: []string{}, Count: u.count, Since: u.since}
+	if as == EventRequestDenied {
+		data.Task, data.Outcome, data.Code = u.about, Deny, CodeSlowDown
+		data.Refusal = "asked too often for what led to no key: counted, not written down each"
 	}
+	return data
 }

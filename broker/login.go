@@ -63,7 +63,7 @@ func (b *Broker) SignedOn(ctx context.Context, account Account, linking string) 
 	err = b.update(ctx, func(tx Tx) error {
 		login, refusal = bind(tx, account, linking, Human{Name: account.Name, Handle: handle, Created: b.now()})
 		if _, ours := errors.AsType[*Error](refusal); ours {
-			return b.append(tx, EventSignOnRefused, "human:"+account.Name, account.Name, refusedSignOn{account, messageOf(refusal)})
+			return b.append(tx, EventSignOnRefused, actorSignOn, account.Name, refusedSignOn{account, messageOf(refusal)})
 		}
 		if refusal != nil {
 			return refusal
@@ -92,6 +92,9 @@ func (b *Broker) SignedOn(ctx context.Context, account Account, linking string) 
 func noGroup() *Error {
 	return Errorf(CodeForbidden, "none of your groups is let in here").WithNext("ask an operator which group you should be in")
 }
+
+// actorSignOn is the actor of what an account does that is nobody here: its name may be somebody else's.
+const actorSignOn = "single-sign-on"
 
 // refusedSignOn is the data of EventSignOnRefused.
 type refusedSignOn struct {
@@ -137,7 +140,7 @@ func bind(tx Tx, account Account, linking string, newcomer Human) (Login, error)
 		return Login{}, err
 	case found && linking != account.Name:
 		return Login{}, Errorf(CodeConflict, "%s is known here already, and not by this account", account.Name).
-			WithNext("sign in with your passkey first, then connect single sign-on from your own page")
+			WithNext("sign in with your passkey first, then connect single sign-on from your own page; who was invited and has none makes it with the code of the invite")
 	case !found && linking != "":
 		return Login{}, Errorf(CodeConflict, "this account would be %s, and you are signed in as %s", account.Name, linking).WithNext("sign out first")
 	case !found:
@@ -203,11 +206,11 @@ func (b *Broker) withLogins(kept *atomic.Pointer[merged], valid time.Duration) *
 }
 
 // merge adds the groups of those who signed on within valid. A sign-on of the future, under a clock that
-// was set back, counts for nothing.
+// was set back, counts for nothing until the clock is there again.
 func merge(files *Configuration, logins *[]Login, valid time.Duration, now time.Time) *merged {
 	m := &merged{files: files, logins: logins, from: now, until: now.Add(valid)}
 	config := *files
-	config.Groups, config.Away, config.Lapsed, config.Named = maps.Clone(files.Groups), map[string][]string{}, map[string][]string{}, map[string]bool{}
+	config.Groups, config.Away, config.Lapsed = maps.Clone(files.Groups), map[string][]string{}, map[string][]string{}
 	if config.Groups == nil {
 		config.Groups = map[string][]string{}
 	}
@@ -223,14 +226,16 @@ func merge(files *Configuration, logins *[]Login, valid time.Duration, now time.
 		if login.Issuer != files.SignOn.Issuer {
 			continue
 		}
-		config.Named[login.Human] = age >= 0 && age < awayFor
 		if age >= 0 && age < valid {
 			add(config.Groups, login)
 			m.until = earlier(m.until, login.At.Add(valid))
 			continue
 		}
 		add(config.Lapsed, login)
-		if age >= 0 && age < awayFor {
+		switch {
+		case age < 0:
+			m.until = earlier(m.until, login.At)
+		case age < awayFor:
 			add(config.Away, login)
 		}
 	}

@@ -197,6 +197,7 @@ func TestAdmissionIsOverExactlyThatKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	shown := w.SubjectDigest(broker.ActAdmitHuman, "dora")
+	w.Clock.Advance(time.Minute)
 	if _, err := w.AskAdmission(t.Context(), "dora", broker.Passkey{ID: "thief-key"}); err != nil {
 		t.Fatal(err)
 	}

@@ -218,7 +218,7 @@ func (b *Broker) ResetHuman(ctx context.Context, name string) (invite Invite, co
 				return err
 			}
 		}
-		if err := errors.Join(tx.Delete(&Login{Human: name}), b.void(tx)); err != nil {
+		if err := errors.Join(tx.Delete(&Login{Human: name}), forgetOffered(tx, name), b.void(tx)); err != nil {
 			return err
 		}
 		var installation Installation
@@ -305,7 +305,7 @@ func (b *Broker) Restored(ctx context.Context, checkpoint string, also ...string
 		if err := b.expireOpenLeases(tx); err != nil {
 			return err
 		}
-		freeze := Freeze{Of: FreezeAll, By: "restore", Reason: "restored from a backup", At: b.now()}
+		freeze := Freeze{Of: FreezeAll, By: "restore", Reason: "restored from a backup: passkeys, agents and people that were removed since are back; remove them before you lift this", At: b.now()}
 		if err := errors.Join(tx.Save(&installation), tx.Save(&freeze)); err != nil {
 			return err
 		}

@@ -158,11 +158,11 @@ func (b *Broker) checkSignature(tx Tx, human string, ceremony Ceremony, assertio
 
 func (b *Broker) refuseSign(tx Tx, human string, s Statement, refusal error) error {
 	return b.append(tx, EventReviewRefused, "human:"+human, s.Subject, struct {
-		Act       Act       `json:"act,omitempty"`
-		Refusal   string    `json:"refusal"`
-		Code      Code      `json:"code"`
-		Statement Statement `json:"statement"`
-	}{s.Act, messageOf(refusal), CodeOf(refusal), s})
+		Act     Act    `json:"act,omitempty"`
+		Refusal string `json:"refusal"`
+		Code    Code   `json:"code"`
+		Digest  string `json:"digest,omitempty"` // of the subject, as it was shown; the statement may be long, and nothing came of it
+	}{s.Act, messageOf(refusal), CodeOf(refusal), s.Digest})
 }
 
 // carryOut does what was signed.

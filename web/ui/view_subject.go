@@ -197,6 +197,8 @@ func actor(by string) string {
 		return "agent " + name
 	case by == string(broker.CallerSocket), by == "shell":
 		return "somebody in the broker's own shell"
+	case by == "single-sign-on":
+		return "an account of the single sign-on"
 	case by == "restore":
 		return "restoring a backup"
 	case by == "broker":
