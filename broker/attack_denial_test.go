@@ -19,7 +19,7 @@ func TestDenyAndFreezeWhileTheProviderHangs(t *testing.T) {
 	w.Staging.OnRevoke = func(string) error { <-hangs; return nil }
 	done := make(chan error, 1)
 	go func() { done <- w.RejectAndFreeze(t.Context(), "bob", request.ID, request.Digest(), "no") }()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	got, err := w.Await(ctx, w.Agent, request.ID, 0)
 	if err != nil || got.State != broker.RequestDenied || got.Verdict != "no" {

@@ -93,7 +93,7 @@ func (g *gate) run() (stop func()) {
 	ctx, cancel := context.WithCancel(g.Context())
 	ran := make(chan struct{})
 	go func() { _ = g.Run(ctx); close(ran) }()
-	time.Sleep(30 * time.Millisecond)
+	until(g, "somebody writes what passes", g.CallsWait)
 	return sync.OnceFunc(func() { cancel(); <-ran })
 }
 
@@ -247,7 +247,7 @@ func TestReadsPassForAsLongAsTheDiskHangs(t *testing.T) {
 	store.hook(hang(release))
 	touched := at("service/web", broker.Read, "staging")
 	_, _ = g.use("first", touched)
-	time.Sleep(500 * time.Millisecond) // five times as long as any read may be unrecorded
+	until(t, "the log counts as late", func() bool { return !g.CallsWait() })
 	passed := 0
 	for i := range 200 {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
@@ -257,7 +257,7 @@ func TestReadsPassForAsLongAsTheDiskHangs(t *testing.T) {
 		cancel()
 	}
 	if passed > 0 {
-		t.Errorf("%d reads passed while none could be recorded for half a second", passed)
+		t.Errorf("%d reads passed while none could be recorded", passed)
 	}
 }
 
@@ -274,7 +274,7 @@ func TestOutcomeOfAWriteIsLostWhileTheLogFails(t *testing.T) {
 	}
 	g.Store.Fail(fmt.Errorf("no space left on device"))
 	_, _ = g.use("get", at("service/web", broker.Read, "staging"))
-	time.Sleep(200 * time.Millisecond) // the log is failing now
+	until(t, "the log is failing", func() bool { return !g.CallsWait() })
 	g.Used(t.Context(), g.lease, pass, call, "outcome unknown")
 	g.Store.Fail(nil)
 	until(t, "the log says how the write came out", func() bool { return g.Events(broker.EventCallAnswered) == 1 })
@@ -345,13 +345,15 @@ func TestOneRefusedCallFillsTheLog(t *testing.T) {
 func TestEqualRefusalsAreOneLineWithACount(t *testing.T) {
 	g, _ := attackGate(t, staging(), nil)
 	stop := g.run()
+	began := time.Now()
 	for range 500 {
 		_, _ = g.use("x", at("service/web", broker.Write, "production"))
 		g.RefusedCall(t.Context(), g.lease, "GET /never", broker.Errorf(broker.CodeDenied, "no row"))
 	}
 	stop()
-	if n := g.Events(broker.EventCallRefused); n > 100 {
-		t.Errorf("1000 refusals of two kinds are %d events", n)
+	most := 100 + 2*int(time.Since(began)/(50*time.Millisecond)) // what comes within 50 ms is one line of each kind
+	if n := g.Events(broker.EventCallRefused); n > most {
+		t.Errorf("1000 refusals of two kinds are %d events, want at most %d", n, most)
 	}
 }
 
@@ -372,14 +374,14 @@ func TestReadsPassAfterAFreezeThatIsBeingWritten(t *testing.T) {
 	go func() {
 		_, _ = g.Freeze(context.WithoutCancel(t.Context()), broker.Caller{Kind: broker.CallerSocket}, broker.Freeze{Of: broker.FreezeAll})
 	}()
-	until(t, "frozen", func() bool { list, err := g.Freezes(t.Context()); return err == nil && len(list) == 1 })
+	until(t, "frozen, and calls cut", func() bool {
+		list, err := g.Freezes(t.Context())
+		return err == nil && len(list) == 1 && g.lease.Ends.Err() != nil
+	})
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if _, err := g.Use(ctx, g.lease, broker.Call{Operation: "get", Touches: []broker.Touched{touched}}); err == nil {
 		t.Error("everything is frozen, the page says so, and a read passed")
-	}
-	if g.lease.Ends.Err() == nil {
-		t.Error("and what is under way goes on")
 	}
 }
 

@@ -34,7 +34,7 @@ func TestReloadEndsWhatWaits(t *testing.T) {
 	w.SignAs("bob", broker.ActApprove, signedOnce.ID)
 	heard := make(chan broker.Request, 1)
 	go func() {
-		ctx, cancel := context.WithTimeout(w.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(w.Context(), 30*time.Second)
 		defer cancel()
 		request, _ := w.Await(ctx, w.Agent, pending.ID, 0)
 		heard <- request

@@ -29,7 +29,8 @@ func hunt(t *testing.T) *tab {
 		return chromium(t) // under another name, or not at all, which it says; rebinding is then skipped
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
-		chromedp.Flag("disable-background-networking", true), chromedp.Flag("host-resolver-rules", "MAP evil.example 127.0.0.1"))
+		chromedp.Flag("disable-background-networking", true), chromedp.Flag("host-resolver-rules", "MAP evil.example 127.0.0.1"),
+		chromedp.WSURLReadTimeout(2*time.Minute))
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewExecAllocator(ctx, options...)

@@ -28,6 +28,7 @@ func TestInChromiumASignOnAtDexComesBackSignedIn(t *testing.T) {
 		})()`),
 		until("dex asks", `location.pathname.startsWith("/dex/") && !!document.querySelector("[name=password]")`),
 	)
+	w.catchUp()
 	b.do("the way back",
 		chromedp.Evaluate[chromedp.Void](`(() => {
 			document.querySelector("[name=login]").value = "Dora@example.com";

@@ -48,7 +48,7 @@ func newRealBroker(t *testing.T) *realBroker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	site := &httptest.Server{Listener: listener, Config: &http.Server{Handler: server, ReadHeaderTimeout: time.Second}}
+	site := &httptest.Server{Listener: listener, Config: &http.Server{Handler: server, ReadHeaderTimeout: time.Minute}}
 	site.Start()
 	t.Cleanup(site.Close)
 	home := t.TempDir()

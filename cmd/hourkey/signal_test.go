@@ -116,7 +116,7 @@ func hourkey(environ []string, args ...string) *exec.Cmd {
 	command := exec.Command(self, args...)
 	command.Env = environ
 	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	command.WaitDelay = time.Second // a child of its own may hold on to the pipes
+	command.WaitDelay = patience // a child of its own may hold on to the pipes
 	return command
 }
 
@@ -447,6 +447,7 @@ func TestKubeconfigDoesNotOutliveTheCommand(t *testing.T) {
 	}
 	command, _ := run()
 	send(t, command, unix.SIGKILL)
+	command.WaitDelay = time.Second // its child lives on, and holds the pipes
 	_ = command.Wait()
 	if err := unix.Kill(-command.Process.Pid, unix.SIGKILL); err != nil { // its child, which is in the same group
 		t.Error(err)

@@ -60,7 +60,7 @@ func TestAdvisoryLocksOfALeaseStopNobody(t *testing.T) {
 	issuer := s.issuer(t)
 	credential, _ := lease(t, issuer, "hk-advisory-1", "public.orders:read")
 	holds(t, s, credential, s.staging, "SELECT pg_advisory_lock(29395947799405945)")
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	_, handle, err := issuer.Issue(ctx, orderFor(describe(t, issuer, wish(t, readWrite...)), "hk-advisory-2"))
 	if err != nil {
@@ -141,10 +141,23 @@ func TestLockedTableHoldsUpNeitherRequestsNorEnds(t *testing.T) {
 	s := newSite(t)
 	issuer := s.issuer(t)
 	locking, _ := lease(t, issuer, "hk-lock-1", readWrite...)
-	_, handle := lease(t, issuer, "hk-lock-2", readWrite...)
 	holds(t, s, locking, s.staging, "BEGIN; LOCK TABLE public.orders")
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	const bound = 8 * time.Second // one lock alone would be waited for longer
+	took := 2 * bound
+	for try := 0; took > bound && try < 3; try++ { // the machine may have stood still; a lock would do it each time
+		took = s.endsBesideRequests(t, issuer, fmt.Sprintf("hk-lock-2-%d", try))
+	}
+	if took > bound {
+		t.Errorf("Revoke took %s", took)
+	}
+}
+
+// endsBesideRequests tells how long the end of a lease takes while 24 requests are described.
+func (s *site) endsBesideRequests(t *testing.T, issuer *postgres.Issuer, name string) time.Duration {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
+	_, handle := lease(t, issuer, name, readWrite...)
 	var requests sync.WaitGroup
 	for range 24 {
 		requests.Go(func() {
@@ -154,10 +167,12 @@ func TestLockedTableHoldsUpNeitherRequestsNorEnds(t *testing.T) {
 		})
 	}
 	at := time.Now()
-	if err := issuer.Revoke(ctx, "hk-lock-2", handle); err != nil || time.Since(at) > 8*time.Second { // one lock alone would be waited for longer
-		t.Errorf("Revoke: %v after %s", err, time.Since(at))
+	if err := issuer.Revoke(ctx, name, handle); err != nil {
+		t.Errorf("Revoke: %v", err)
 	}
+	took := time.Since(at)
 	requests.Wait()
+	return took
 }
 
 // Leases that take every connection of the server cannot keep the broker from ending them.

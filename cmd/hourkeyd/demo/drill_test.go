@@ -62,10 +62,12 @@ func TestTwoDrillsAtOnce(t *testing.T) {
 func TestDrillIsBrokenOff(t *testing.T) {
 	t.Parallel()
 	for _, after := range []int{0, 20, 100, 300, 900, 1100, 2000} {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(after)*time.Millisecond)
+		began, off := time.Now(), time.Duration(after)*time.Millisecond
+		ctx, cancel := context.WithTimeout(t.Context(), off)
 		out, err := auto(ctx, intact())
 		cancel()
-		if _, wall := errors.AsType[*Failure](err); wall || err == nil {
+		wholeBefore := err == nil && time.Since(began) < off // on a fast machine
+		if _, wall := errors.AsType[*Failure](err); wall || err == nil && !wholeBefore {
 			t.Errorf("after %d ms: got %v\n%s", after, err, out)
 		}
 	}

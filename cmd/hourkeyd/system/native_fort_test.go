@@ -303,7 +303,7 @@ func (f *fort) powerless(dead map[string]bool) error {
 			return fmt.Errorf("the %s of %s was made twice", one.what, one.lease)
 		}
 		made[one.lease+one.what] = one.secret
-		if late := one.ends.Sub(lease.Expires); !one.ends.IsZero() && late > 10*time.Second { // the shortest session counts from when it was asked for
+		if late := one.ends.Sub(lease.Expires); !one.ends.IsZero() && late > time.Minute { // the shortest session counts from when it was asked for
 			return fmt.Errorf("the %s of %s ends %s after its lease", one.what, one.lease, late)
 		}
 		if !f.early && !lease.Open() && lease.Ended.Before(lease.Expires) {

@@ -281,7 +281,7 @@ func TestMegabyteDocuments(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			began := computed(t)
 			refuses(t, g, document(text, `{"p":"`+long+`"}`), "")
-			if took := computed(t) - began; took > 5*time.Second {
+			if took := computed(t) - began; took > 20*time.Second { // the race detector on a slow machine takes two
 				t.Errorf("took %s", took)
 			}
 		})
@@ -356,7 +356,7 @@ func TestFragmentBombs(t *testing.T) {
 	// The same key a thousand times is compared pair by pair in the specification.
 	began := computed(t)
 	_ = g.Judge(document("{"+strings.Repeat(`environment(id: "e") { id parent { id } } `, 490)+"}", ""), false)
-	if took := computed(t) - began; took > 5*time.Second {
+	if took := computed(t) - began; took > 20*time.Second { // the race detector on a slow machine takes two
 		t.Errorf("fields to be merged took %s", took)
 	}
 }

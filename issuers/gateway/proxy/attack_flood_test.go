@@ -36,7 +36,8 @@ func TestRefusedCallsDoNotFillTheLog(t *testing.T) {
 	_, _ = io.Copy(io.Discard, c)
 	took := time.Since(began)
 	time.Sleep(300 * time.Millisecond)
-	if lines := w.Events(broker.EventCallRefused); lines > many/10 {
+	most := many/10 + int(took/(50*time.Millisecond)) // what comes within 50 ms is one line
+	if lines := w.Events(broker.EventCallRefused); lines > most {
 		t.Errorf("%d equal refusals of one lease are %d lines, in %v", many+1, lines, took)
 	}
 }

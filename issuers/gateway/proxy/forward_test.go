@@ -256,11 +256,14 @@ func TestNothingIsSentTwice(t *testing.T) {
 	}{
 		{"DELETE", "/things/7", "", 1}, {"PUT", "/things/7", "{}", 1}, {"PUT", "/things/7", "", 1}, {"PATCH", "/things/7", "{}", 1}, {"GET", "/keys/7", "", 1}, {"HEAD", "/keys/7", "", 1},
 	} {
-		if status, _ := r.do(client, "GET", "/things/7", ""); status != 200 { // so that a connection is kept
-			t.Fatalf("the first call: %d", status)
+		status, text := 200, ""
+		for try := 0; status == 200 && try < 10; try++ { // 200: no connection was kept, which a slow machine may bring about
+			if status, _ := r.do(client, "GET", "/things/7", ""); status != 200 { // so that one is kept
+				t.Fatalf("the first call: %d", status)
+			}
+			sent.Store(0)
+			status, text = r.do(client, c.method, c.path, c.body, "Idempotency-Key", "x", "X-Idempotency-Key", "x")
 		}
-		sent.Store(0)
-		status, text := r.do(client, c.method, c.path, c.body, "Idempotency-Key", "x", "X-Idempotency-Key", "x")
 		if status != 504 || sent.Load() != c.want {
 			t.Errorf("%s %s: sent %d times, answered %d %s", c.method, c.path, sent.Load(), status, text)
 		}

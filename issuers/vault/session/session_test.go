@@ -116,7 +116,7 @@ func TestTokenIsRenewedWhileNobodyAsks(t *testing.T) {
 // When the longest life of a token comes to its end, there is another login in time.
 func TestAnotherLoginBeforeTheLongestLifeEnds(t *testing.T) {
 	t.Parallel()
-	settings, secrets := approle(t, vault(t), "2s", "3s", nil)
+	settings, secrets := approle(t, vault(t), "4s", "6s", nil)
 	s := open(t, settings, secrets)
 	first := whoAmI(t, s)
 	eventually(t, "another token", func() bool { return whoAmI(t, s) != first }) // which fails the test if it does not work at any moment
@@ -236,6 +236,7 @@ func TestLoginByJWT(t *testing.T) {
 	server := vault(t)
 	key, public := newKey(t)
 	server.Write(t, "sys/auth/jwt", map[string]any{"type": "jwt"})
+	t.Cleanup(func() { server.Delete(t, "sys/auth/jwt") })
 	server.Write(t, "auth/jwt/config", map[string]any{"jwt_validation_pubkeys": []string{public}})
 	server.Write(t, "auth/jwt/role/hourkey", map[string]any{"role_type": "jwt", "bound_audiences": "vault", "user_claim": "sub", "bound_subject": "hourkeyd", "token_ttl": "1h"})
 	settings := session.Settings{Address: server.Address, Login: session.Login{JWT: session.Bearer{Role: "hourkey", Token: "file:jwt"}}}
@@ -259,6 +260,7 @@ func TestLoginByKubernetes(t *testing.T) {
 		t.Fatal(err)
 	}
 	server.Write(t, "sys/auth/kubernetes", map[string]any{"type": "kubernetes"})
+	t.Cleanup(func() { server.Delete(t, "sys/auth/kubernetes") })
 	server.Write(t, "auth/kubernetes/config", map[string]any{"kubernetes_host": kube.URL, "kubernetes_ca_cert": string(kube.CA), "token_reviewer_jwt": kube.Token(), "disable_local_ca_jwt": true})
 	server.Write(t, "auth/kubernetes/role/hourkey", map[string]any{"bound_service_account_names": "hourkeyd", "bound_service_account_namespaces": "hourkey", "token_ttl": "1h"})
 	settings := session.Settings{Address: server.Address, Login: session.Login{Kubernetes: session.Bearer{Role: "hourkey", Token: "file:token"}}}
@@ -269,6 +271,7 @@ func TestSecret(t *testing.T) {
 	t.Parallel()
 	server := vault(t)
 	server.Write(t, "sys/mounts/kv-refs", map[string]any{"type": "kv", "options": map[string]string{"version": "2"}})
+	t.Cleanup(func() { server.Delete(t, "sys/mounts/kv-refs") })
 	for n := 0; ; n++ { // the engine upgrades itself after it was mounted
 		status, _, err := vaulttest.Call(t.Context(), server.Address, server.Root, http.MethodPost, "kv-refs/data/hourkey/staging", map[string]any{"data": map[string]any{"admin_dsn": "postgres://admin:hunter2@db/orders\n", "number": 7, "empty": ""}})
 		if err == nil && status == http.StatusOK {
