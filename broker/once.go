@@ -9,6 +9,26 @@ import (
 	"strings"
 )
 
+// calledBack tells whether a human ended, by revoke or freeze, a lease of the request's agent and task since it was made:
+// whoever did that takes back what was approved as well, though the agent has another lease by now.
+func calledBack(r Reader, request Request) (back bool, err error) {
+	err = r.Scan("lease", "agent/"+request.Agent, func(raw []byte) error {
+		var lease Lease
+		if err := json.Unmarshal(raw, &lease); err != nil {
+			return fmt.Errorf("reading lease: %w", err)
+		}
+		if lease.Created.Before(request.Created.Add(-Hour)) { // over by then, as are all that are older
+			return ErrStop
+		}
+		ended := lease.Cause == CauseRevoked || lease.Cause == CauseFrozen
+		if back = ended && lease.Task == request.Task && lease.Ordered.After(request.Created); back {
+			return ErrStop
+		}
+		return nil
+	})
+	return back, err
+}
+
 // maxOperation bounds what a human can be asked to read: what cannot be shown in full is not approved.
 const maxOperation = 64 << 10
 
@@ -174,19 +194,24 @@ func (u use) item(scopes []Scope, b *Broker) Item {
 	return Item{Environment: at, Target: u.Lease.Target, Asked: scopes, Description: d, Facts: append(facts, u.Facts...)}
 }
 
-// askedBefore finds the newest request for the very same call by the same key.
+// askedBefore finds the newest request for the very same call by the same key, unless a human called it back since.
 func (b *Broker) askedBefore(ctx context.Context, digest string, lease Lease) (*Request, error) {
 	var found *Request
+	back := false
 	err := b.store.View(ctx, func(r Reader) error {
-		return r.Scan("request", "operation/"+digest, func(raw []byte) error {
+		err := r.Scan("request", "operation/"+digest, func(raw []byte) error {
 			found = &Request{}
 			if err := json.Unmarshal(raw, found); err != nil {
 				return fmt.Errorf("reading request: %w", err)
 			}
 			return ErrStop
 		})
+		if err == nil && found != nil {
+			back, err = calledBack(r, *found)
+		}
+		return err
 	})
-	if err != nil || found == nil || found.Agent != lease.Agent || found.AgentKey != lease.AgentKey {
+	if err != nil || found == nil || back || found.Agent != lease.Agent || found.AgentKey != lease.AgentKey {
 		return nil, err
 	}
 	return found, nil
@@ -275,6 +300,9 @@ func (b *Broker) useUp(ctx context.Context, cfg *Configuration, u use, request R
 		}
 		if b.Configuration().Hash != request.Config {
 			return stale("the configuration changed since this was approved")
+		}
+		if back, err := calledBack(tx, request); err != nil || back {
+			return errors.Join(err, stale("a lease of this task was ended by a human"))
 		}
 		lease := Lease{ID: u.Lease.ID}
 		if err := tx.Load(&lease); err != nil {

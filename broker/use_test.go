@@ -278,6 +278,33 @@ func TestApprovedOperationPassesThroughTheNextLeaseOfItsTask(t *testing.T) {
 	}
 }
 
+// The attack: a human revokes the lease, or freezes the agent for a moment, and the agent uses what was approved by the next lease.
+func TestApprovedOperationIsCalledBackWithTheLease(t *testing.T) {
+	volume := at("volume/cache", broker.Delete, "staging")
+	for what, end := range map[string]func(*gate) error{
+		"revoked": func(g *gate) error { return g.Revoke(g.Context(), asHuman("carol"), g.lease.Lease.ID) },
+		"frozen and lifted": func(g *gate) error {
+			_, err := g.Freeze(g.Context(), asHuman("carol"), broker.Freeze{Of: broker.FreezeAgent, Name: "claude"})
+			g.SignAs("carol", broker.ActLiftFreeze, "agent:claude")
+			return err
+		},
+	} {
+		g := newGate(t)
+		_, err := g.use("volumeDelete(cache)", volume)
+		id := g.pending(err)
+		g.SignAs("bob", broker.ActApprove, id)
+		g.Clock.Advance(time.Second)
+		if err := end(g); err != nil {
+			t.Fatal(err)
+		}
+		g.Clock.Advance(time.Second)
+		g.another("fix")
+		if _, err = g.use("volumeDelete(cache)", volume); broker.CodeOf(err) != broker.CodePending || g.pending(err) == id {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
 // another goes on with another lease in staging, of a task.
 func (g *gate) another(task string) {
 	g.Helper()

@@ -110,8 +110,8 @@ func (g *gatehouse) logged(request string) {
 	})
 }
 
-// TestApprovalUsedForMore: what was approved is one call of one lease. The same call again, by the next lease,
-// with another argument, or after somebody said no, is another question, or none.
+// TestApprovalUsedForMore: what was approved is one call, through this lease or the next one of the task. The same call
+// again, with another argument, or after somebody said no, is another question, or none.
 func TestApprovalUsedForMore(t *testing.T) {
 	t.Parallel()
 	g := installGateway(t)
@@ -143,12 +143,15 @@ func TestApprovalUsedForMore(t *testing.T) {
 	if out := c.run(remove("STRIPE_KEY")); !strings.Contains(out, "a reviewer denied this: not today") || askedPattern.MatchString(out) {
 		t.Errorf("after a no: %s", out)
 	}
-	unused := g.asked("one that stays unused", c.run(remove("DATABASE_URL")))
+	unused := g.asked("one that waits for the next lease", c.run(remove("DATABASE_URL")))
 	g.approve(unused)
 	_, _ = c.end()
 	c = g.exec()
-	if out := c.run(remove("DATABASE_URL")); g.asked("by another lease", out) == unused || g.rail.value(g.rail.Staging, "DATABASE_URL") == "" {
-		t.Errorf("the approval of one lease's call was good for another's: %s", out)
+	if out := c.run(remove("DATABASE_URL")); !strings.Contains(out, `"variableDelete":true`) {
+		t.Errorf("the approved call, by the next lease: %s", out)
+	}
+	if out := c.run(remove("DATABASE_URL")); g.asked("once more, by the next lease", out) == unused {
+		t.Error("an approval was used by two leases")
 	}
 }
 
