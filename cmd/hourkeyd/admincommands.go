@@ -47,6 +47,9 @@ func (m *Main) reloadCommand() *cobra.Command {
 				for _, setting := range done.Restart {
 					_, _ = fmt.Fprintf(w, "  not yet: %s changed, which only a new start takes\n", setting)
 				}
+				for _, line := range done.Warnings {
+					_, _ = fmt.Fprintf(w, "  warning: %s\n", line)
+				}
 			})
 		},
 	}
@@ -221,7 +224,7 @@ func (m *Main) humanCommand() *cobra.Command {
 			if err := m.ask(c.Context(), http.MethodPost, "/humans", admin.HumanToInvite{Name: args[0]}, &invited); err != nil {
 				return err
 			}
-			return m.invited(invited)
+			return m.invited(invited, m.enrolled(c.Context()))
 		},
 	}
 	list := &cobra.Command{
@@ -237,8 +240,17 @@ func (m *Main) humanCommand() *cobra.Command {
 	return group("human", "Humans: invite, reset, list", invite, m.resetCommand(), list)
 }
 
-// invited says what happens next, and who must do it.
-func (m *Main) invited(invited admin.Invited) error {
+// enrolled are the humans who have a passkey, as far as a running broker tells.
+func (m *Main) enrolled(ctx context.Context) []string {
+	var status admin.Status
+	if m.ask(ctx, http.MethodGet, "/status", nil, &status) != nil {
+		return nil // only warnings need it
+	}
+	return status.Enrolled
+}
+
+// invited says what happens next, and who must do it. Enrolled are the humans who have a passkey.
+func (m *Main) invited(invited admin.Invited, enrolled []string) error {
 	invite := invited.Invite
 	return m.say(invited, func(w io.Writer) {
 		_, _ = fmt.Fprintf(w, "%s\n", invited.Code)
@@ -248,6 +260,7 @@ func (m *Main) invited(invited admin.Invited) error {
 		then := ""
 		if invite.State == broker.InviteInert {
 			m.note("first %s at %s/humans/%s", m.signers(invite), m.origin(), invite.Human)
+			m.noteNoSigner(invite.Human, enrolled)
 			m.note("who signs finds these words there, and asks you for them: %s", invited.Phrase)
 			then = "then "
 		}

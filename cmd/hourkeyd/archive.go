@@ -226,7 +226,7 @@ func (m *Main) resetCommand() *cobra.Command {
 			}
 			invite.CodeHash = ""
 			m.note("all passkeys of %s are gone, open requests are void, everything is frozen, and every page says so for 7 days", args[0])
-			return m.invited(admin.Invited{Invite: invite, Code: code.Reveal()})
+			return m.invited(admin.Invited{Invite: invite, Code: code.Reveal()}, nil)
 		},
 	}
 }

@@ -30,7 +30,8 @@ type checked struct {
 	Guardrails   []string        `json:"guardrails"`      // files
 	Vault        *checkedTarget  `json:"vault,omitempty"` // of hourkey.yaml, with --live
 	Targets      []checkedTarget `json:"targets"`
-	Refuses      bool            `json:"refuses"` // something would be refused
+	Warnings     []string        `json:"warnings"` // of hourkey.yaml
+	Refuses      bool            `json:"refuses"`  // something would be refused
 }
 
 type checkedTarget struct {
@@ -69,6 +70,9 @@ func (m *Main) check(ctx context.Context, live bool) error {
 	if err != nil {
 		return err
 	}
+	if err := m.checkPlaces(set.Server); err != nil { // first: root is told how the rest can be looked at
+		return err
+	}
 	m.noteIdleGroups(set)
 	secrets, err := daemon.OpenReferences(set.Server, config.Secrets{Guard: m.Guard, Lookup: m.Lookup}, m.Now)
 	if err != nil {
@@ -76,6 +80,9 @@ func (m *Main) check(ctx context.Context, live bool) error {
 	}
 	defer secrets.Close() //nolint:errcheck // nothing was changed
 	result := overview(set)
+	if warning := daemon.WithoutOperators(set.Server, m.enrolled(ctx)); warning != "" {
+		result.Warnings = append(result.Warnings, warning)
+	}
 	if live {
 		result.Vault = checkVault(ctx, secrets, set)
 	}
@@ -127,9 +134,6 @@ func (m *Main) checkTargets(ctx context.Context, set *config.Set, secrets config
 	if _, _, err := daemon.People(set.Server, secrets); err != nil {
 		return err
 	}
-	if err := m.checkPlaces(set.Server); err != nil {
-		return err
-	}
 	if !live {
 		warnTasks(ctx, built, live, result)
 		return nil
@@ -152,22 +156,19 @@ func (m *Main) checkPlaces(server config.Server) error {
 	if _, err := admin.SocketPath(server.Data); err != nil {
 		return err
 	}
-	for _, path := range []string{server.Data, server.Keys, server.TLSKey} {
+	for _, path := range []string{server.Data, server.Keys} {
 		if path == "" {
 			continue
 		}
-		if err := m.Guard.CheckSecret(path); err != nil && (path == server.TLSKey || !errors.Is(err, fs.ErrNotExist)) {
+		if err := m.Guard.CheckSecret(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
-	if server.TLSCert != "" {
-		return m.Guard.Check(server.TLSCert)
-	}
-	return nil
+	return daemon.CheckCertificate(server, m.Guard)
 }
 
 func overview(set *config.Set) checked {
-	c := checked{Config: set.Hash, Environments: slices.Sorted(maps.Keys(set.Environments)), Tasks: []string{}, Guardrails: []string{}, Targets: []checkedTarget{}}
+	c := checked{Config: set.Hash, Environments: slices.Sorted(maps.Keys(set.Environments)), Tasks: []string{}, Guardrails: []string{}, Targets: []checkedTarget{}, Warnings: []string{}}
 	for _, file := range set.Tasks {
 		c.Tasks = append(c.Tasks, file.Name)
 	}

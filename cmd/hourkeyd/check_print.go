@@ -44,6 +44,9 @@ func printable(text string) string {
 func writeChecked(w io.Writer, c checked, live bool) {
 	p := &printer{w: w, at: map[string]int{}}
 	p.line("files       %d environment(s), %d task file(s), %d guardrail file(s): configuration %s", len(c.Environments), len(c.Tasks), len(c.Guardrails), c.Config)
+	for _, warning := range c.Warnings {
+		p.line("warning     %s", beside(warning))
+	}
 	if c.Vault != nil {
 		p.target("vault", *c.Vault)
 	}

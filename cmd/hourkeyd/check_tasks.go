@@ -14,18 +14,20 @@ import (
 )
 
 // warnTasks tells, at each target, which tasks ask there for what they never get: too short a lease and, where live, a scope
-// that the issuer itself does not take. Only an issuer knows its kinds of resources, so it is asked to describe the scope.
+// that the issuer itself does not take; and which targets no task asks for. Only an issuer knows its kinds of resources, so it is asked to describe the scope.
 func warnTasks(ctx context.Context, built *daemon.Built, live bool, result *checked) {
 	tasks := built.Policies.AllTasks()
 	for at := range result.Targets {
 		t := &result.Targets[at]
 		environment, name, _ := strings.Cut(t.Target, "/")
 		ref := broker.TargetRef{Environment: environment, Target: name}
+		named := false
 		for _, task := range tasks {
 			scopes := scopesAt(task, ref)
 			if len(scopes) == 0 {
 				continue
 			}
+			named = true
 			if floor := built.Targets[ref].Issuer.Capabilities().TTLFloor; task.TTL > 0 && task.TTL < floor {
 				t.Findings = append(t.Findings, shortTask(task, ref, floor))
 			}
@@ -33,6 +35,17 @@ func warnTasks(ctx context.Context, built *daemon.Built, live bool, result *chec
 				t.Findings = append(t.Findings, untaken(ctx, built.Targets[ref], task, scopes)...)
 			}
 		}
+		if !named {
+			t.Findings = append(t.Findings, idleTarget(ref))
+		}
+	}
+}
+
+// idleTarget is of a target that no agent can ever ask for: its task was forgotten, or names it otherwise.
+func idleTarget(ref broker.TargetRef) broker.Finding {
+	return broker.Finding{
+		Object: "tasks", Problem: fmt.Sprintf("none with %s among its environments names %s: no agent can ask for anything there", ref.Environment, ref.Target),
+		Mend: fmt.Sprintf("a task in policies/tasks, with environments: [%s] and gives: or with_approval: [\"%s:…\"]", ref.Environment, ref.Target),
 	}
 }
 

@@ -47,6 +47,17 @@ func TestCheckWarnsOfATaskWhoseLeasesAreTooShort(t *testing.T) {
 	}
 }
 
+func TestCheckWarnsOfATargetThatNoTaskNames(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "", "  it:\n    jwt: {audience: \"https://it.example\", resources: [x]}\n  other:\n    jwt: {audience: \"https://other.example\", resources: [x]}\n")
+	out, code := s.checkFiles(t)
+	says(t, "one of two", out, code, exitDone, "target      staging/other (jwt, environments/staging.yaml:19)\n  warning   tasks: none with staging among its environments names other: no agent can ask for anything there\n",
+		"mend:   a task in policies/tasks, with environments: [staging] and gives: or with_approval: [\"other:…\"]")
+	if strings.Contains(out, "names it:") {
+		t.Errorf("the one that is named is warned of as well:\n%s", out)
+	}
+}
+
 func TestCheckWarnsOfATaskThatNamesWhatATargetDoesNotHave(t *testing.T) {
 	t.Parallel()
 	server, err := miniotest.New()

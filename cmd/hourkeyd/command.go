@@ -44,6 +44,7 @@ type Main struct {
 // Run carries out the command and gives the exit code.
 func (m *Main) Run(ctx context.Context) int {
 	log.SetOutput(io.Discard) // net/http writes there what providers sent: what we have to say goes through our own log
+	m.Guard = m.Guard.Advised(m.adviseRoot)
 	root := m.root()
 	root.SetArgs(m.Args)
 	c, err := root.ExecuteContextC(ctx)

@@ -98,8 +98,9 @@ func (m *Main) initialised(dir, human string, files, kept []scaffold.File) error
 const nextSteps = `
 Next:
   1. edit %s: which database, and which role owns its tables; or AWS,
-     Kubernetes, Vault, Railway or GitHub: each stands there as an example. Without a database,
-     take orders-db out there, and fix-orders-data out of policies/tasks/orders.yaml
+     Kubernetes, Vault, Railway, GitHub, Supabase, a service of yours: each stands there as an
+     example, and its task in policies/tasks/orders.yaml. Without a database, take orders-db out
+     of the one and fix-orders-data out of the other
   2. export STAGING_ADMIN_DSN=postgres://…    the broker's own login, where agents cannot read it
   3. hourkeyd check --live                    prints the SQL that is still missing
   4. hourkeyd serve                           in another terminal

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"strings"
@@ -70,9 +71,18 @@ func notOpened(err error) error {
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return broker.Errorf(broker.CodeUnavailable, "this machine has no such address").Because(err).
 			WithNext("set `listen` in hourkey.yaml to an address of this machine, like 127.0.0.1:8750")
+	case errors.Is(err, syscall.EACCES) && isListen(err):
+		return broker.Errorf(broker.CodeUnavailable, "this user may not listen there: ports below 1024 are root's").Because(err).
+			WithNext("set `listen` in hourkey.yaml to another port, like 0.0.0.0:8443; a proxy that has the other one can stand before it (trusted_proxies)")
 	default:
 		return err
 	}
+}
+
+// isListen tells whether it was at the door, not at a file.
+func isListen(err error) bool {
+	at, ok := errors.AsType[*net.OpError](err)
+	return ok && at.Op == "listen"
 }
 
 // installed tells whether this is the set-up that `hourkeyd install` makes: an unprivileged user whose

@@ -9,6 +9,7 @@ import (
 	"github.com/hourkey/hourkey/cmd/hourkeyd/admin"
 	"github.com/hourkey/hourkey/cmd/hourkeyd/config"
 	"github.com/hourkey/hourkey/cmd/hourkeyd/daemon"
+	"github.com/hourkey/hourkey/policies"
 )
 
 // A name that nobody has is often a misspelt one. It is no error, for what it names may come later; but a person who
@@ -23,14 +24,19 @@ func (m *Main) noteNewAgent(ctx context.Context, agent, owner string) {
 		m.note("there is no human %s yet, and nobody else can sign this agent's key: `hourkeyd human invite %s`. "+
 			"If the name is misspelt, add the agent under another one: an agent stays its owner's", owner, owner)
 	}
-	set, err := m.set()
-	if err != nil {
-		return
-	}
-	policy, err := daemon.LoadPolicy(set)
+	policy, err := m.policy()
 	if err == nil && len(policy.Tasks(agent)) == 0 {
 		m.note("no task lists agent %s: add it to `agents:` of a file in policies/tasks, then `hourkeyd reload`", agent)
 	}
+}
+
+// policy is what the files say of tasks and guardrails.
+func (m *Main) policy() (*policies.Set, error) {
+	set, err := m.set()
+	if err != nil {
+		return nil, err
+	}
+	return daemon.LoadPolicy(set)
 }
 
 // noteFreeze says that a freeze holds for nobody who is known.
@@ -50,7 +56,23 @@ func (m *Main) noteFreeze(ctx context.Context, freeze admin.ToFreeze) {
 		if _, known := set.Environments[freeze.Name]; !known {
 			m.note("no file says environment %s: is that misspelt? environments/ has the names; --all freezes everything", freeze.Name)
 		}
-	case broker.FreezeTask, broker.FreezeAll:
+	case broker.FreezeTask:
+		if policy, err := m.policy(); err == nil && !slices.ContainsFunc(policy.AllTasks(), func(t broker.Task) bool { return t.Name == freeze.Name }) {
+			m.note("no file says task %s: is that misspelt? policies/tasks has the names; --all freezes everything", freeze.Name)
+		}
+	case broker.FreezeAll:
+	}
+}
+
+// noteNoSigner says that an invite waits for signatures that nobody can give.
+func (m *Main) noteNoSigner(invited string, enrolled []string) {
+	others := slices.DeleteFunc(slices.Clone(enrolled), func(name string) bool { return name == invited })
+	server, err := m.server()
+	if err != nil {
+		return
+	}
+	if warning := daemon.WithoutOperators(server, others); warning != "" {
+		m.note("warning: %s", warning)
 	}
 }
 

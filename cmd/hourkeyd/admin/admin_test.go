@@ -96,6 +96,7 @@ func socket(t *testing.T, config Config) (*Client, string) {
 	t.Cleanup(func() { _ = os.RemoveAll(data) })
 	config.LogKey = func(context.Context) (string, error) { return "key", nil }
 	config.Checkpoint = func(context.Context) ([]byte, error) { return []byte("signed"), nil }
+	config.Enrolled = func(context.Context) ([]string, error) { return []string{"alice"}, nil }
 	config.Log = slog.New(slog.DiscardHandler)
 	listener, err := Listen(data, config.Log)
 	if err != nil {

@@ -39,6 +39,7 @@ type Config struct {
 	Backup     func(ctx context.Context, to io.Writer) error
 	Export     func(ctx context.Context, to io.Writer) error
 	Reload     func(ctx context.Context, caller broker.Caller) (Reloaded, error)
+	Enrolled   func(ctx context.Context) ([]string, error) // the humans who have a passkey, by name
 	Log        *slog.Logger
 }
 
@@ -110,8 +111,12 @@ func (c Config) status(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	enrolled, err := c.Enrolled(r.Context())
+	if err != nil {
+		return nil, err
+	}
 	key, err := c.LogKey(r.Context())
-	return Status{Status: status, Origin: c.Origin, Version: c.Version, LogKey: key}, err
+	return Status{Status: status, Origin: c.Origin, Version: c.Version, LogKey: key, Enrolled: enrolled}, err
 }
 
 func (c Config) freeze(r *http.Request) (any, error) {

@@ -9,9 +9,10 @@ import (
 // Status answers GET /status.
 type Status struct {
 	broker.Status
-	Origin  string `json:"origin"`
-	Version string `json:"version"`
-	LogKey  string `json:"log_key"` // verifies checkpoints and exports
+	Origin   string   `json:"origin"`
+	Version  string   `json:"version"`
+	LogKey   string   `json:"log_key"`  // verifies checkpoints and exports
+	Enrolled []string `json:"enrolled"` // humans who have a passkey
 }
 
 // AgentAdded answers POST /agents.
@@ -53,9 +54,10 @@ type Frozen struct {
 
 // Reloaded answers POST /reload.
 type Reloaded struct {
-	Config  string   `json:"config"`  // hash now in force
-	Wider   []string `json:"wider"`   // what got wider, in words
-	Restart []string `json:"restart"` // settings that changed and that only a new start takes
+	Config   string   `json:"config"`   // hash now in force
+	Wider    []string `json:"wider"`    // what got wider, in words
+	Restart  []string `json:"restart"`  // settings that changed and that only a new start takes
+	Warnings []string `json:"warnings"` // what will not work so, with the way out
 }
 
 // Done answers what has nothing else to say.

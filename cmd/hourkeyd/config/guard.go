@@ -19,8 +19,11 @@ const maxLinks = 40
 // Guard refuses files that anybody but root and one OS user could have written. The zero value trusts
 // root alone; NewGuard trusts this process's user too.
 type Guard struct {
-	uid   int
-	owner func(path string, info fs.FileInfo) int // of a file; tests give files to other users with it
+	uid    int
+	owner  func(path string, info fs.FileInfo) int // of a file; tests give files to other users with it
+	advice func(owner int) string                  // may be nil
+
+	forOwner bool // this process is root, and looks at files for uid, who must be able to read them
 }
 
 // NewGuard trusts root and the user of this process.
@@ -34,6 +37,14 @@ func (g Guard) ForOwnerOf(folder string) Guard {
 		return g
 	}
 	g.uid = g.ownerOf(folder, info)
+	g.forOwner = g.uid != 0
+	return g
+}
+
+// Advised has root, who was refused a file of another user, read what advice says of that user; where that is nothing,
+// what everybody reads.
+func (g Guard) Advised(advice func(owner int) string) Guard {
+	g.advice = advice
 	return g
 }
 
@@ -62,6 +73,10 @@ func (g Guard) CheckSecret(path string) error {
 func (g Guard) public(string, fs.FileInfo) error { return nil }
 
 func (g Guard) private(path string, info fs.FileInfo) error {
+	if g.forOwner && g.ownerOf(path, info) != g.uid {
+		return broker.Errorf(broker.CodeInvalid, "%s holds a secret and belongs to root: the broker's own user (%s) cannot read it", path, userName(g.uid)).
+			WithNext("%s", g.chown(path))
+	}
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
 		return broker.Errorf(broker.CodeInvalid, "%s holds a secret and other users can read it (mode %04o)", path, mode).
 			WithNext("chmod go= %s", path)
@@ -155,8 +170,8 @@ func (g Guard) look(path string) (fs.FileInfo, error) {
 		return nil, err
 	}
 	if owner := g.ownerOf(path, info); owner != 0 && owner != g.uid {
-		return nil, broker.Errorf(broker.CodeInvalid, "%s belongs to another user (uid %d): expected root or the broker's own user (uid %d)", path, owner, g.uid).
-			WithNext("chown it to whom the broker runs as, or run this as that user")
+		return nil, broker.Errorf(broker.CodeInvalid, "%s belongs to another user (%s): expected root or the broker's own user (uid %d)", path, userName(owner), g.uid).
+			WithNext("%s", g.mendOwner(owner))
 	}
 	mode := info.Mode()
 	sticky := mode.IsDir() && mode&fs.ModeSticky != 0

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -68,12 +67,18 @@ func TestMissingSecretIsRefused(t *testing.T) {
 	}
 }
 
-// Who names a file that is not there yet reads how to make it.
-func TestMissingSecretFileSaysHowToWriteIt(t *testing.T) {
-	root, _ := tree(t)
-	_, err := secretsIn(root).Resolve("file:nowhere")
-	if e, ok := errors.AsType[*broker.Error](err); !ok || e.Next != "write the secret there, mode 0600, or name another file" {
-		t.Errorf("got %#v", err)
+// Taken out of an error, a secret of one letter leaves no word whole, and tells itself by the gaps.
+func TestSecretThatIsNoneIsRefusedAndNotShown(t *testing.T) {
+	root, file := tree(t)
+	must(t, os.WriteFile(file, []byte("zQ7\n"), 0o600))
+	_, err := secretsIn(root).Resolve("file:conf/secret.yaml")
+	refused(t, err, "shorter than 4 characters")
+	if strings.Contains(err.Error(), "zQ7") {
+		t.Errorf("it is shown: %v", err)
+	}
+	must(t, os.WriteFile(file, []byte("zQ7x\n"), 0o600))
+	if _, err := secretsIn(root).Resolve("file:conf/secret.yaml"); err != nil {
+		t.Error(err)
 	}
 }
 

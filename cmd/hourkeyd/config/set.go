@@ -148,7 +148,7 @@ func oneFolder(name, folder, ending string) (bool, error) {
 func (s *Set) read(guard Guard, folder string, wanted func(name string) (bool, error)) ([]File, error) {
 	root, _, err := guard.walk(filepath.Join(s.Server.Dir, folder))
 	if err != nil {
-		return nil, readable(err, folder)
+		return nil, guard.granted(err, folder)
 	}
 	var files []File
 	err = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
@@ -176,9 +176,9 @@ func (s *Set) read(guard Guard, folder string, wanted func(name string) (bool, e
 		}
 		text, err := guard.Read(path)
 		files = append(files, File{Name: name, Text: text})
-		return readable(err, name)
+		return guard.granted(err, name)
 	})
-	return files, readable(err, folder)
+	return files, guard.granted(err, folder)
 }
 
 // references checks that every group that is named exists: a reviewer group with a typo would have

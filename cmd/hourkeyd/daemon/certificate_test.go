@@ -12,11 +12,13 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/hourkey/hourkey/broker"
 	"github.com/hourkey/hourkey/cmd/hourkeyd/admin"
+	"github.com/hourkey/hourkey/cmd/hourkeyd/config"
 )
 
 // certify writes a self-signed certificate for localhost with the serial number.
@@ -70,4 +72,28 @@ func TestReadableTLSKeyIsRefused(t *testing.T) {
 	if _, err := Open(t.Context(), options(dir)); broker.CodeOf(err) != broker.CodeInvalid {
 		t.Errorf("got %v", err)
 	}
+}
+
+// What serve would refuse, check tells.
+func TestCertificateThatServeWouldRefuseIsFoundBefore(t *testing.T) {
+	t.Parallel()
+	dir := folder(t)
+	server := config.Server{TLSCert: filepath.Join(dir, "tls/cert.pem"), TLSKey: filepath.Join(dir, "tls/key.pem")}
+	refuses := func(want string) {
+		t.Helper()
+		if err := CheckCertificate(server, config.NewGuard()); broker.CodeOf(err) != broker.CodeInvalid || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+	refuses("tls.cert: " + server.TLSCert + " cannot be read")
+	certify(t, dir, 1)
+	must(t, CheckCertificate(server, config.NewGuard()))
+	former, err := os.ReadFile(server.TLSKey)
+	must(t, err)
+	certify(t, dir, 2)
+	put(t, dir, "tls/key.pem", string(former))
+	refuses("are not a certificate and its key")
+	must(t, os.Remove(server.TLSKey))
+	refuses("tls.key: " + server.TLSKey + " cannot be read")
+	must(t, CheckCertificate(config.Server{}, config.NewGuard()))
 }

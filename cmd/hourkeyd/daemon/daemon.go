@@ -267,7 +267,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 func (d *Daemon) serveAdmin(ctx context.Context) error {
 	server := admin.NewServer(admin.Config{
 		Broker: d.broker, Origin: d.server.Origin, Version: d.options.Version, LogKey: d.stack.LogKey, Checkpoint: d.stack.Checkpoint,
-		Backup: d.stack.Backup, Export: d.stack.Export, Reload: d.Reload, Log: d.options.Log,
+		Backup: d.stack.Backup, Export: d.stack.Export, Reload: d.Reload, Enrolled: d.enrolled, Log: d.options.Log,
 	})
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(d.admin) }()
@@ -300,7 +300,7 @@ func (d *Daemon) reloadOnSignal(ctx context.Context) {
 			if done, err := d.Reload(ctx, broker.Caller{Kind: broker.CallerSocket}); err != nil {
 				d.options.Log.ErrorContext(ctx, "the reload was refused: the old configuration stays in force", "error", err)
 			} else {
-				d.options.Log.InfoContext(ctx, "reloaded", "config", done.Config, "wider", done.Wider, "restart", done.Restart)
+				d.options.Log.InfoContext(ctx, "reloaded", "config", done.Config, "wider", done.Wider, "restart", done.Restart, "warnings", done.Warnings)
 			}
 		}
 	}
@@ -320,7 +320,14 @@ func (d *Daemon) Reload(ctx context.Context, caller broker.Caller) (admin.Reload
 		d.broker.ReloadRefused(ctx, caller, admin.ProblemOf(err).Message)
 		return admin.Reloaded{}, errors.Join(err, next.closeExcept(d.current))
 	}
-	done := admin.Reloaded{Config: next.Hash, Wider: wider(d.current, next), Restart: restart(d.server, set.Server)}
+	enrolled, err := d.enrolled(ctx)
+	if err != nil {
+		return admin.Reloaded{}, errors.Join(err, next.closeExcept(d.current))
+	}
+	done := admin.Reloaded{Config: next.Hash, Wider: wider(d.current, next), Restart: restart(d.server, set.Server), Warnings: []string{}}
+	if warning := WithoutOperators(set.Server, enrolled); warning != "" {
+		done.Warnings = append(done.Warnings, warning)
+	}
 	if err := d.broker.Reload(ctx, caller, next.Configuration, done.Wider); err != nil {
 		return admin.Reloaded{}, errors.Join(err, next.closeExcept(d.current))
 	}

@@ -311,7 +311,7 @@ func TestReloadTakesAGoodSetAndSaysWhatGotWider(t *testing.T) {
 	if now.Targets[broker.TargetRef{Environment: "staging", Target: "api"}] != kept {
 		t.Error("a target that did not change was opened anew")
 	}
-	want := admin.Reloaded{Config: now.Hash, Wider: []string{"group humans: carol may now do what it may"}, Restart: []string{"data"}}
+	want := admin.Reloaded{Config: now.Hash, Wider: []string{"group humans: carol may now do what it may"}, Restart: []string{"data"}, Warnings: []string{}}
 	if diff := cmp.Diff(want, done); diff != "" {
 		t.Error(diff)
 	}
@@ -354,6 +354,21 @@ func TestHangupReloads(t *testing.T) {
 	}
 	cancel()
 	must(t, <-ended)
+}
+
+// Root who is refused a service's folder must leave nothing in it: what root makes there, the service cannot use.
+func TestRefusedFolderIsLeftAsItIs(t *testing.T) {
+	t.Parallel()
+	dir := folder(t)
+	put(t, dir, "hourkey.yaml", serverFile+"data: state/data\n")
+	must(t, os.Mkdir(filepath.Join(dir, "state"), 0o700))
+	must(t, os.Chmod(filepath.Join(dir, "state"), 0o777))
+	if _, err := Open(t.Context(), options(dir)); broker.CodeOf(err) != broker.CodeInvalid {
+		t.Errorf("got %v", err)
+	}
+	if entries, err := os.ReadDir(filepath.Join(dir, "state")); err != nil || len(entries) != 0 {
+		t.Errorf("left there: %v, %v", entries, err)
+	}
 }
 
 func TestNothingStaysOpenAfterAFailedStart(t *testing.T) {

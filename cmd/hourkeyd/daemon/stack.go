@@ -85,6 +85,10 @@ func prepare(server config.Server, guard config.Guard) error {
 		folders = append(folders, filepath.Dir(server.Keys))
 	}
 	for _, folder := range folders {
+		// Before anything is made: what root made in a service's folder, the service could not use.
+		if err := guard.Check(folder); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 		if err := os.MkdirAll(folder, 0o700); err != nil {
 			return fmt.Errorf("making a folder: %w", err)
 		}

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -57,32 +59,57 @@ func (b Build) Configuration(ctx context.Context, set *config.Set, former *Built
 	if err := apart(set); err != nil {
 		return nil, err
 	}
+	var missing []error
 	for _, target := range set.Targets {
-		if err := b.target(ctx, set, built, target); err != nil {
+		lacks, err := b.target(ctx, set, built, target)
+		if err != nil && !lacks {
 			return nil, errors.Join(err, built.closeExcept(nil))
 		}
+		if err != nil { // whoever sets a broker up is told of all of them at once
+			missing = append(missing, err)
+		}
+	}
+	if len(missing) > 0 {
+		return nil, errors.Join(together(missing), built.closeExcept(nil))
 	}
 	return built, built.reuse(former)
 }
 
-func (b Build) target(ctx context.Context, set *config.Set, built *Built, target config.Target) error {
+// target opens one; lacks is true when all that is wrong is that a secret is not where it should be.
+func (b Build) target(ctx context.Context, set *config.Set, built *Built, target config.Target) (lacks bool, err error) {
 	seen := &seen{secrets: b.Secrets, digest: sha256.New()}
 	opened, err := issuers.Open(ctx, issuers.Config{
 		Resolve: seen.resolve,
 		Signer:  func(environment string) (ed25519.PrivateKey, error) { return b.Signer(ctx, environment) },
 		Issuer:  set.Server.Origin, File: target.File, Now: b.Now, Failpoint: b.failpoint, Authority: b.Authority,
 	}, target.Ref, target.Kind, target.Body)
-	digest, pasted := seen.end()
+	digest, pasted, lacks := seen.end()
 	if err != nil && pasted { // whatever err says may repeat what is perhaps the secret itself (invariant 10)
-		return broker.Errorf(broker.CodeInvalid, "%s: target %s: a field that wants a reference to a secret holds something else", target.Where, target.Ref).
+		return false, broker.Errorf(broker.CodeInvalid, "%s: target %s: a field that wants a reference to a secret holds something else", target.Where, target.Ref).
 			WithNext("write env:NAME, file:PATH or vault:PATH#FIELD, and put the secret there")
 	}
 	if err != nil {
-		return explained(err)
+		return lacks, explained(err)
 	}
 	built.Targets[target.Ref] = opened
 	built.secrets[target.Ref] = digest
-	return nil
+	return false, nil
+}
+
+// together makes one error of those of several targets.
+func together(list []error) error {
+	var messages, next []string
+	for _, err := range list {
+		e, ours := errors.AsType[*broker.Error](err)
+		if !ours || len(list) == 1 {
+			return err
+		}
+		messages = append(messages, e.Message) // who reloads over the socket is shown no cause
+		if e.Next != "" && !slices.Contains(next, e.Next) {
+			next = append(next, e.Next)
+		}
+	}
+	return broker.Errorf(broker.CodeInvalid, "%s", strings.Join(messages, "; ")).WithNext("%s", strings.Join(next, "\n"))
 }
 
 // explained has an error about a secret say why it cannot be read, and what to do: whoever reloads over the socket is shown that
@@ -109,6 +136,7 @@ type seen struct {
 	mu     sync.Mutex
 	digest hash.Hash // nil after the end
 	pasted bool      // something that is no reference was to be resolved
+	lacks  bool      // a variable or a file was not there
 }
 
 func (s *seen) resolve(reference string) (broker.Secret, error) {
@@ -116,17 +144,18 @@ func (s *seen) resolve(reference string) (broker.Secret, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.pasted = s.pasted || !config.IsReference(reference)
+	s.lacks = s.lacks || err != nil && !strings.HasPrefix(reference, "vault:")
 	if s.digest != nil {
 		_, _ = fmt.Fprintf(s.digest, "%d %s%d %s", len(reference), reference, len(secret.Reveal()), secret.Reveal())
 	}
 	return secret, err
 }
 
-func (s *seen) end() (digest []byte, pasted bool) {
+func (s *seen) end() (digest []byte, pasted, lacks bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	digest, s.digest = s.digest.Sum(nil), nil
-	return digest, s.pasted
+	return digest, s.pasted, s.lacks
 }
 
 // reuse keeps the former issuer of a target that has not changed, with its connections, and closes the

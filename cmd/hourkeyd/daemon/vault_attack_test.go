@@ -159,7 +159,7 @@ func TestReferenceToWhatATargetHandsOut(t *testing.T) {
 		put(t, dir, "policies/tasks/fix.yaml", "fix:\n  agents: [robot]\n  environments: [staging]\n  gives: [\"db:public.*:read\"]\n")
 		set, err := config.Load(filepath.Join(dir, "hourkey.yaml"), config.NewGuard())
 		must(t, err)
-		secrets := config.Secrets{Guard: config.NewGuard(), Lookup: func(string) (string, bool) { return "x", true }, Vault: func(string) (broker.Secret, error) {
+		secrets := config.Secrets{Guard: config.NewGuard(), Lookup: func(string) (string, bool) { return "a-secret", true }, Vault: func(string) (broker.Secret, error) {
 			return broker.NewSecret("postgres://a:b@127.0.0.1:1/db"), nil
 		}}
 		built, err := Build{Secrets: secrets, Signer: Throwaway, Now: options(dir).Now}.Configuration(t.Context(), set, nil)

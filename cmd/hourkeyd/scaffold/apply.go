@@ -53,9 +53,10 @@ func lookupUser(name string) (uid, gid int, err error) {
 
 // Apply carries out one step; done is false when there was nothing to do.
 func (m Machine) Apply(ctx context.Context, step Step) (done bool, err error) {
-	there, err := m.there(step.Unless)
-	if there || err != nil {
-		return false, err
+	for _, what := range step.Unless {
+		if there, err := m.there(what); there || err != nil {
+			return false, err
+		}
 	}
 	switch {
 	case len(step.Command) > 0:
@@ -85,14 +86,21 @@ func (m Machine) there(what string) (bool, error) {
 		}
 		return err == nil, err
 	}
-	if what == "" {
-		return false, nil
-	}
 	_, err := os.Lstat(m.path(what))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// Differs tells whether the service's unit is another than the one that the step would write, were there none: an older
+// version's, or one that somebody changed.
+func (m Machine) Differs(step Step) (bool, error) {
+	if step.File != serviceUnit {
+		return false, nil
+	}
+	text, err := os.ReadFile(m.path(step.File))
+	return err == nil && string(text) != step.Text, err
 }
 
 // own gives a path to whom the step says, never following a link.

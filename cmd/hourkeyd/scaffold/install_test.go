@@ -32,7 +32,7 @@ func machine(t *testing.T) (m Machine, commands *[]string) {
 			return nil
 		},
 		Lookup: func(name string) (int, int, error) {
-			if name == serviceUser && !made {
+			if name == ServiceUser && !made {
 				return 0, 0, user.UnknownUserError(name)
 			}
 			return os.Getuid(), os.Getgid(), nil
@@ -96,6 +96,59 @@ func TestInstallationNeverOverwrites(t *testing.T) {
 	if slices.ContainsFunc(*commands, func(c string) bool { return strings.HasPrefix(c, "useradd") }) {
 		t.Errorf("the user was made twice: %q", *commands)
 	}
+}
+
+// The attack on oneself: install over an installation brings back the example tasks, and what they give.
+func TestInstallationWritesNoExampleAgain(t *testing.T) {
+	m, _ := machine(t)
+	apply(t, m)
+	taken := []string{"/etc/hourkey/policies/tasks/orders.yaml", "/etc/hourkey/policies/guardrails.cedar", "/etc/hourkey/environments/staging.yaml"}
+	for _, path := range taken {
+		must(t, os.Remove(m.path(path)))
+	}
+	apply(t, m)
+	for _, path := range taken {
+		if _, err := os.Stat(m.path(path)); err == nil {
+			t.Errorf("%s is there again", path)
+		}
+	}
+	// One that broke off before hourkey.yaml, which is last, is finished.
+	must(t, os.Remove(m.path("/etc/hourkey/hourkey.yaml")))
+	apply(t, m)
+	for _, path := range append(taken, "/etc/hourkey/hourkey.yaml") {
+		if _, err := os.Stat(m.path(path)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// An old unit lacks what a new version walls off: whoever upgrades is told.
+func TestUnitOfAnotherVersionIsTold(t *testing.T) {
+	m, _ := machine(t)
+	apply(t, m)
+	if got := different(t, m); len(got) != 0 {
+		t.Errorf("just written: %q", got)
+	}
+	must(t, os.WriteFile(m.path(serviceUnit), []byte("[Service]\n"), 0o644))
+	must(t, os.WriteFile(m.path("/etc/hourkey/hourkey.yaml"), []byte("# mine\n"), 0o640))
+	apply(t, m)
+	if got := different(t, m); !slices.Equal(got, []string{serviceUnit}) {
+		t.Errorf("told: %q", got)
+	}
+}
+
+func different(t *testing.T, m Machine) (files []string) {
+	t.Helper()
+	steps, err := Installation("alice")
+	must(t, err)
+	for _, step := range steps {
+		differs, err := m.Differs(step)
+		must(t, err)
+		if differs {
+			files = append(files, step.File)
+		}
+	}
+	return files
 }
 
 func TestFailedCommandStopsTheInstallation(t *testing.T) {
