@@ -146,15 +146,15 @@ func TestAttackRolesOfSSHThatGiveMore(t *testing.T) {
 		means  broker.Actions // beyond what is declared
 	}{
 		"any command":                       {nil, broker.Delete | broker.Admin},
-		"a command that is forced":          {map[string]any{"default_critical_options": force("/usr/bin/report")}, 0},
+		"a command that is forced":          {map[string]any{"default_critical_options": force("/usr/local/bin/report")}, 0},
 		"sftp, which replaces files":        {map[string]any{"default_critical_options": force("internal-sftp")}, broker.Delete | broker.Admin},
 		"what was asked for":                {map[string]any{"default_critical_options": force(`sh -c "$SSH_ORIGINAL_COMMAND"`)}, broker.Delete | broker.Admin},
 		"a shell":                           {map[string]any{"default_critical_options": force("/bin/bash -l")}, broker.Delete | broker.Admin},
 		"scp, which replaces files":         {map[string]any{"default_critical_options": force("scp -t /home/deploy")}, broker.Delete | broker.Admin},
 		"rsync, too":                        {map[string]any{"default_critical_options": force("/usr/bin/rsync --server . /")}, broker.Delete | broker.Admin},
 		"a script with shell in its name":   {map[string]any{"default_critical_options": force("/opt/publish.sh --shell")}, 0},
-		"a file of the account runs first":  {map[string]any{"default_critical_options": force("/usr/bin/report"), "default_extensions": map[string]string{"permit-user-rc": ""}}, broker.Delete | broker.Admin},
-		"a name at another service":         {map[string]any{"default_critical_options": force("/usr/bin/report"), "default_extensions": map[string]string{"login@github.com": "alice"}}, broker.Admin},
+		"a file of the account runs first":  {map[string]any{"default_critical_options": force("/usr/local/bin/report"), "default_extensions": map[string]string{"permit-user-rc": ""}}, broker.Delete | broker.Admin},
+		"a name at another service":         {map[string]any{"default_critical_options": force("/usr/local/bin/report"), "default_extensions": map[string]string{"login@github.com": "alice"}}, broker.Admin},
 		"an option that forces no command":  {map[string]any{"default_critical_options": map[string]string{"source-address": "10.0.0.0/8"}}, broker.Delete | broker.Admin},
 		"a command that requests may leave": {map[string]any{"allowed_critical_options": "force-command"}, broker.Delete | broker.Admin},
 	} {
@@ -190,7 +190,7 @@ func TestHostsLogTheLease(t *testing.T) {
 // A role that is changed for the moment of the issue, and changed back, gives nothing.
 func TestAttackRoleOfSSHChangedForTheMoment(t *testing.T) {
 	s := newHarbour(t)
-	forced := map[string]any{"default_critical_options": map[string]string{"force-command": "/usr/bin/report"}}
+	forced := map[string]any{"default_critical_options": map[string]string{"force-command": "/usr/local/bin/report"}}
 	s.role(t, forced)
 	d := describe(t, s.issuer(t), wish(t, "web-host:read"))
 	for name, change := range map[string]map[string]any{

@@ -204,7 +204,7 @@ func (h *harbour) afterTheEnd(t *testing.T, issuer *vault.Issuer, handle broker.
 func TestForcedCommandIsAWall(t *testing.T) {
 	s := newHarbour(t)
 	s.role(t, map[string]any{
-		"default_critical_options": map[string]string{"force-command": "/usr/bin/touch forced"}, "default_extensions": map[string]string{"permit-pty": "", "permit-port-forwarding": ""},
+		"default_critical_options": map[string]string{"force-command": "/opt/host/touch forced"}, "default_extensions": map[string]string{"permit-pty": "", "permit-port-forwarding": ""},
 	})
 	issuer := s.issuer(t)
 	d := describe(t, issuer, wish(t, "web-host:read,write"))
@@ -224,7 +224,7 @@ func TestForcedCommandIsAWall(t *testing.T) {
 	if err := through(t.Context(), t, web, signer); err != nil {
 		t.Errorf("forwarding a port: %v: the wall is stronger than declared", err)
 	}
-	s.role(t, map[string]any{"default_critical_options": map[string]string{"force-command": "/usr/bin/touch forced"}})
+	s.role(t, map[string]any{"default_critical_options": map[string]string{"force-command": "/opt/host/touch forced"}})
 	if d := describe(t, issuer, wish(t, "web-host:read")); !hasWall(d, "can reach", broker.WallNative) {
 		t.Errorf("without port forwarding: %+v", d.Walls)
 	}

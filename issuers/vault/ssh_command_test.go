@@ -30,7 +30,8 @@ var looseCommands = []string{
 	`/usr/bin/tar -xf -`, `/usr/bin/make -f -`, `/usr/bin/awk -f /dev/stdin`, `/usr/bin/crontab -`, `/usr/bin/git-receive-pack shop.git`, `/usr/bin/git-shell`, `/usr/bin/psql shop`, `/usr/bin/mysql shop`,
 	`/usr/bin/vim`, `/usr/bin/vim.basic /srv/notes`, `/usr/bin/tmux attach`, `/usr/bin/mosh-server`, `/usr/bin/docker run -i web`, `/usr/bin/nc -l 2222`, `/usr/bin/less /var/log/report`, `/usr/bin/systemctl status web`,
 	`/usr/lib/openssh/sftp-server`, `/usr/lib/openssh/sftp-server -R`, `/usr/libexec/sftp-server`, `/usr/bin/rrsync /srv`, `/usr/bin/rsync --server . /`, `/usr/bin/scp -t /home/deploy`,
-	`/lib64/ld-linux-x86-64.so.2 /opt/report`, `/lib/ld-musl-x86_64.so.1 /opt/report`, `/usr/bin/find /srv -delete`, `/usr/bin/borg serve`, `/usr/bin/sort -o authorized_keys`,
+	`/usr/local/bin/python3.11 x`, `/opt/x/node /opt/report.js`, `/usr/bin/linux64`, `/usr/bin/newgrp`, `/usr/lib/apt/methods/copy`, `/usr/bin/ssh-keygen`, `/usr/bin/perl5.36-x86_64-linux-gnu`, `/usr/bin/troff -U`,
+	`/usr/lib/git-core/git-apply`, `/usr/bin/zless x`, `/usr/bin/touch x`, `/bin/true`, `/usr/share/report`, `/usr/games/report`, `/lib64/ld-linux-x86-64.so.2 /opt/report`, `/lib/ld-musl-x86_64.so.1 /opt/report`, `/usr/bin/find /srv -delete`, `/usr/bin/borg serve`, `/usr/bin/sort -o authorized_keys`,
 	// Words that have any program run or read commands.
 	`/usr/local/bin/wrap sh`, `/usr/local/bin/wrap -- /bin/bash`, `/usr/local/bin/wrap --shell=/bin/zsh`, `/usr/local/bin/wrap python3`, `/usr/local/bin/wrap x:sh`, `/usr/local/bin/wrap /usr/libexec/sftp-server`, `/usr/local/bin/wrap SSH_ORIGINAL_COMMAND`, `/usr/local/bin/wrap -c true`, `/usr/local/bin/wrap -e x`,
 	`/usr/local/bin/wrap -`, `/usr/local/bin/wrap -f-`, `/usr/local/bin/wrap --file=-`, `/usr/local/bin/wrap /dev/stdin`, `/usr/local/bin/wrap -f/dev/stdin`, `/usr/local/bin/wrap @/dev/fd/0`, `/usr/local/bin/wrap //dev/stdin`,
@@ -39,7 +40,7 @@ var looseCommands = []string{
 
 // Commands that hold: programs of somebody's own, and words.
 var plainCommands = []string{
-	`/usr/local/bin/report`, `/usr/local/bin/backup --full`, `/opt/app/bin/migrate up`, `/opt/app/bin/migrate --to=v12,v13 --only orders`, `/usr/bin/touch forced`, `/bin/true`, `/opt/publish.sh --shell`,
+	`/usr/local/bin/report`, `/usr/local/bin/backup --full`, `/opt/app/bin/migrate up`, `/opt/app/bin/migrate --to=v12,v13 --only orders`, `/opt/publish.sh --shell`, `/usr/local/lib/orders/report`,
 	`/opt/app-2.1+b3/bin/make-report  2026-11-22`, `/srv/dev/bin/find-orders --limit 10 -v`, `/usr/local/bin/mail:report a@b.example https://orders.example/x`, `/home/deploy/bin/restart-web -- now`, `/usr/local/sbin/shred-old`,
 }
 
@@ -92,7 +93,7 @@ func TestAttackForcedCommandTakesCommandsFromItsInput(t *testing.T) {
 		{`/usr/bin/env sh`, "rm orders.db\n", false},
 		{`cat >>authorized_keys`, mine, false},
 		{`/usr/bin/tee authorized_keys`, mine, false},
-		{`/usr/bin/touch forced`, "rm orders.db\n" + mine, true},
+		{`/opt/host/touch forced`, "rm orders.db\n" + mine, true},
 	} {
 		if err := errors.Join(os.WriteFile(orders, []byte("all orders"), 0o600), os.WriteFile(keys, nil, 0o600)); err != nil {
 			t.Fatal(err)
@@ -116,7 +117,7 @@ func TestForcedCommandThatIsVouchedFor(t *testing.T) {
 	s := newHarbour(t)
 	s.settings.Accept = []vault.Accept{{Object: vault.AcceptShell, Why: "the repository takes no deletes (OPS-120)"}}
 	d := s.forcing(t, "/usr/bin/git-receive-pack /srv/shop.git")
-	if means := broker.AllActions(d.Means()); means.NeedsHuman() || !hasWall(d, "other commands", broker.WallWeak) || !says(d, "takes no deletes") || !says(d, "git-receive-pack is known to") || len(d.Exceptions) != 2 {
+	if means := broker.AllActions(d.Means()); means.NeedsHuman() || !hasWall(d, "other commands", broker.WallWeak) || !says(d, "takes no deletes") || !says(d, "is one of the system") || len(d.Exceptions) != 2 {
 		t.Errorf("vouched for, it means %s: %+v", means, d)
 	}
 	s.settings.Accept = nil

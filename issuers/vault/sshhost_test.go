@@ -41,6 +41,9 @@ func newHost(t *testing.T, authority ssh.PublicKey) *host {
 		t.Fatal(err)
 	}
 	h := &host{home: t.TempDir(), key: signer.PublicKey()}
+	if err := os.Symlink("/usr/bin/touch", filepath.Join(h.home, "touch")); err != nil { // /opt/host/touch
+		t.Fatal(err)
+	}
 	checker := &ssh.CertChecker{
 		SupportedCriticalOptions: []string{"force-command"},
 		IsUserAuthority:          func(key ssh.PublicKey) bool { return bytes.Equal(key.Marshal(), authority.Marshal()) },
@@ -114,7 +117,7 @@ func (h *host) session(one ssh.NewChannel, forced string) {
 		if forced != "" {
 			asked.Command = forced
 		}
-		command := exec.Command("/bin/sh", "-c", asked.Command)
+		command := exec.Command("/bin/sh", "-c", strings.ReplaceAll(asked.Command, "/opt/host/", h.home+"/"))
 		command.Dir, command.Env, command.Stdin, command.Stdout = h.home, environment, channel, channel
 		status := struct{ Code uint32 }{}
 		if command.Run() != nil {
