@@ -151,7 +151,8 @@ func (b *Broker) harder(r Reader, invite *Invite) error {
 	return nil
 }
 
-// stillSigned refuses an invite after an operator who signed it was thrown out.
+// stillSigned refuses an invite after an operator who signed it was thrown out. Operators who came since it was signed
+// undo nothing: with the first of several newcomers, the others would be out.
 func (b *Broker) stillSigned(r Reader, invite Invite) error {
 	signers, err := b.signers(r, invite)
 	if err == nil && len(signers) < invite.Needs {

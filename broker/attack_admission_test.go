@@ -407,3 +407,30 @@ func TestAClockThatGoesBackForAMomentTakesNoGroups(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The attack on honest people: the only operator was reset, the hour of the code passed, and the shell makes no other.
+func TestTheOnlyOperatorIsInvitedAgainByTheShell(t *testing.T) {
+	w := brokertest.NewWorld(t)
+	next := w.Configuration()
+	next.Hash, next.Groups, next.SignOn = "config-2", map[string][]string{"team": {"alice"}}, nil
+	next.Roles = map[broker.Role][]string{broker.RoleReviewer: {"team"}, broker.RoleOperator: {"team"}}
+	w.Config.Configuration = next
+	w.Reopen()
+	if err := w.Store.Update(t.Context(), func(tx broker.Tx) error {
+		return errors.Join(tx.Delete(&broker.Passkey{ID: "bob-key"}), tx.Delete(&broker.Passkey{ID: "carol-key"}))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := w.ResetHuman(t.Context(), "alice"); err != nil {
+		t.Fatal(err)
+	}
+	w.Reopen()
+	w.Clock.Advance(2 * time.Hour)
+	_, code, err := w.InviteHuman(t.Context(), broker.Caller{Kind: broker.CallerSocket}, "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.AddPasskey(t.Context(), "alice", code, broker.Passkey{ID: "alice2-key"}); err != nil {
+		t.Error(err)
+	}
+}

@@ -32,7 +32,7 @@ type idling struct {
 // unheard is what an agent asked too often, so that not each is written down.
 type unheard struct {
 	agent Agent
-	about string // the latest: a task, or for repetitions the request
+	about string // a task, or for repetitions the request; empty: several
 	count int
 	since time.Time // of the first
 }
@@ -72,6 +72,9 @@ func (i *idle) wait(agent Agent, about string, now time.Time) time.Duration {
 	}
 	if known.unheard.count++; known.unheard.count == 1 {
 		known.unheard.since = now
+	}
+	if known.unheard.count > 1 && known.unheard.about != about {
+		about = ""
 	}
 	known.unheard.agent, known.unheard.about = agent, about
 	return wait
@@ -140,7 +143,7 @@ func tooOften(agent string, wait time.Duration) error {
 	if wait <= 0 {
 		return nil
 	}
-	return Errorf(CodeSlowDown, "%s asked %d times for what led to no key (denied, waiting already, withdrawn, or not to be had now): it is heard again in %s", agent, idleAtOnce, inWords(wait.Round(time.Second))).
+	return Errorf(CodeSlowDown, "%s asked %d times for what led to no key (denied, withdrawn, or not to be had now): it is heard again in %s", agent, idleAtOnce, inWords(wait.Round(time.Second))).
 		WithNext("wait, and read what was answered before; `hourkey tasks` lists what may be asked for").In(wait)
 }
 

@@ -43,11 +43,13 @@ func (b *Broker) InviteHuman(ctx context.Context, caller Caller, name string) (i
 		if _, err := load(tx, &human); err != nil {
 			return err
 		}
-		if err := errors.Join(invite.enoughFor(cfg, human, passkeys), b.insteadOf(tx, &invite)); err != nil {
+		if len(passkeys) == 0 && caller.Kind == CallerSocket {
+			invite.State = InviteUsable
+		} else if err := invite.enoughFor(cfg, human, passkeys); err != nil {
 			return err
 		}
-		if len(passkeys) == 0 && caller.Kind == CallerSocket {
-			invite.State, invite.Needs = InviteUsable, 0
+		if err := b.insteadOf(tx, &invite); err != nil {
+			return err
 		}
 		if err := errors.Join(tx.Save(&human), tx.Save(&invite)); err != nil {
 			return err

@@ -69,7 +69,8 @@ func NewSingleSignOn(config SingleSignOnConfig) (*SingleSignOn, error) {
 }
 
 // Use puts settings in force; nil turns single sign-on off. It calls nobody: the token issuer is asked when
-// the first human signs on. What was begun under other settings cannot be finished.
+// the first human signs on, and after that asked anew what it says of itself. What was begun under other settings cannot
+// be finished.
 func (s *SingleSignOn) Use(settings *SignOnSettings) error {
 	if settings == nil {
 		s.issuer.Store(nil)
@@ -79,9 +80,11 @@ func (s *SingleSignOn) Use(settings *SignOnSettings) error {
 	if err != nil {
 		return err
 	}
-	if was := s.issuer.Load(); was == nil || !reflect.DeepEqual(was.settings, issuer.settings) {
-		s.issuer.Store(issuer)
+	if was := s.issuer.Load(); was != nil && reflect.DeepEqual(was.settings, issuer.settings) {
+		was.forget()
+		return nil
 	}
+	s.issuer.Store(issuer)
 	return nil
 }
 

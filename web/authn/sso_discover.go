@@ -134,6 +134,13 @@ func (t *tokenIssuer) discover(ctx context.Context) (*discovered, error) {
 	return known, err
 }
 
+// forget has the token issuer asked once more what it says of itself.
+func (t *tokenIssuer) forget() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.until = time.Time{}
+}
+
 // recall gives the last answer, or the last failure, while it holds.
 func (t *tokenIssuer) recall() (known *discovered, kept bool, failed error) {
 	t.mu.Lock()
