@@ -51,8 +51,14 @@ func (i *Issuer) dependents() []kind {
 	return append(all, i.kinds.makers()...)
 }
 
-// isMade tells of what another controller makes, and what owns nothing but pods: it goes with its maker, as everybody knows.
-func isMade(k kind) bool { return k.name == "replicasets.apps" || k.name == "jobs.batch" }
+// madeBy maps what a controller of the cluster makes, and what owns nothing but pods, to the kind of its maker.
+var madeBy = map[string]string{"replicasets.apps": "deployments.apps", "jobs.batch": cronKind}
+
+// isMade tells of what its maker, among those owners, made: it goes with that, as everybody knows. One that somebody else owns is told.
+func (w workload) isMade(k kind, owners map[string]string) bool {
+	maker := madeBy[k.name]
+	return maker != "" && slices.ContainsFunc(w.Metadata.Owners, func(o owner) bool { return o.Controller && owners[o.UID] == maker })
+}
 
 // watched sorts the dependents into what is looked through and what the broker's account may not: nothing where nothing goes along.
 func (i *Issuer) watched(ctx context.Context, a *audit, grants []grant, noPolicy bool) (watched []kind, unseen []string, err error) {
@@ -76,16 +82,16 @@ func (i *Issuer) watched(ctx context.Context, a *audit, grants []grant, noPolicy
 // shrinks tells whether pods, and with them the claims of their ephemeral volumes, go by scaling. A StatefulSet is scaled down by who may
 // delete it alone.
 func (g grant) shrinks() bool {
-	return g.actions.Has(broker.Write) && g.sub == "scale" && g.parent() != setsKind
+	return g.scales() && g.parent() != setsKind
 }
 
 // goneAlong names what goes with what may be deleted, and is not granted anyhow.
 func (i *Issuer) goneAlong(grants []grant, found collections, noPolicy bool) []string {
-	owners, gone := map[string]bool{}, []string{} // UID → it goes
+	owners, gone := map[string]string{}, []string{} // UID of what goes → its kind
 	for _, g := range grants {
 		for name, w := range found.of(g.kind).there {
 			if g.mayOwn() && g.name.Covers(broker.Resource(name)) {
-				owners[w.Metadata.UID] = true
+				owners[w.Metadata.UID] = g.kind.name
 				gone = append(gone, w.claimsAlong(name)...)
 			}
 			if g.shrinks() && g.name.Covers(broker.Resource(name)) {
@@ -103,17 +109,17 @@ func (i *Issuer) goneAlong(grants []grant, found collections, noPolicy bool) []s
 }
 
 // owned names what those own, and what that owns, and so on.
-func (i *Issuer) owned(owners map[string]bool, found collections) []string {
+func (i *Issuer) owned(owners map[string]string, found collections) []string {
 	var gone []string
 	for more := true; more; {
 		more = false
 		for _, k := range i.dependents() {
 			for name, w := range found.of(k).there {
-				if owners[w.Metadata.UID] || !w.isOwnedBy(owners) {
+				if owners[w.Metadata.UID] != "" || !w.isOwnedBy(owners) {
 					continue
 				}
-				owners[w.Metadata.UID], more = true, true
-				if !isMade(k) { // else what it owns is meant
+				owners[w.Metadata.UID], more = k.name, true
+				if !w.isMade(k, owners) { // else what it owns is meant
 					gone = append(gone, named(k.name, name)...)
 					gone = append(gone, w.claimsAlong(name)...)
 				}
@@ -129,8 +135,8 @@ func mayDelete(grants []grant, name string) bool {
 }
 
 // isOwnedBy tells whether one of those owners is its own.
-func (w workload) isOwnedBy(owners map[string]bool) bool {
-	return slices.ContainsFunc(w.Metadata.Owners, func(o owner) bool { return o.UID != "" && owners[o.UID] })
+func (w workload) isOwnedBy(owners map[string]string) bool {
+	return slices.ContainsFunc(w.Metadata.Owners, func(o owner) bool { return o.UID != "" && owners[o.UID] != "" })
 }
 
 // notRetained is the retention of claims that are deleted (API reference, StatefulSetPersistentVolumeClaimRetentionPolicy).
@@ -139,7 +145,7 @@ const notRetained = "Delete"
 // claimsAlong are the claims that go with a workload.
 func (w workload) claimsAlong(name string) []string {
 	var claims []string
-	for at, spec := range []podSpec{w.Spec.podSpec, w.Spec.Template.Spec, w.Spec.Job.Spec.Template.Spec} {
+	for at, spec := range w.podSpecs() {
 		for _, v := range spec.Volumes {
 			if v.Ephemeral != nil {
 				claims = append(claims, named(claimsKind, v.claim(podName(name, at > 0)))...)
@@ -171,7 +177,7 @@ func (i *Issuer) alongWall(along alongside) broker.WallFact {
 		wall.How += "there is some now: " + some(along.names, mostNamed, ", ")
 		wall.Gives = i.deletes(along.names)
 	}
-	wall.How += "; kinds that are not built in are not looked through"
+	wall.How += "; claims, ConfigMaps, Secrets, Services and what makes pods are looked through, and nothing else is: no pods, Ingresses, policies or custom resources"
 	if len(along.unseen) > 0 {
 		wall.How += ", and cannot be: " + strings.Join(along.unseen, ", ")
 	}

@@ -140,10 +140,10 @@ func (s *site) uid(t *testing.T, path string) string {
 	return object.Metadata.UID
 }
 
-// own gives an object an owner.
+// own gives an object an owner, which says of itself that it is its controller.
 func (s *site) own(t *testing.T, path, version, kind, uid string) {
 	t.Helper()
-	owner := []any{map[string]any{"apiVersion": version, "kind": kind, "name": "any", "uid": uid}}
+	owner := []any{map[string]any{"apiVersion": version, "kind": kind, "name": "any", "uid": uid, "controller": true}}
 	body := map[string]any{"metadata": map[string]any{"ownerReferences": owner}}
 	if err := s.Do(t.Context(), s.Token(), http.MethodPatch, s.path(path), body, nil, "Content-Type", mergePatch); err != nil {
 		t.Fatal(err)
@@ -177,5 +177,38 @@ func TestAJobOfTheNameOfTheNextOneStopsACronJob(t *testing.T) {
 		if got := s.beyond(t, asked); !slices.Equal(got, want) {
 			t.Errorf("%s gives %v beyond; want %v", asked, got, want)
 		}
+	}
+}
+
+// The attack: a Job and a ReplicaSet that a ConfigMap owns go with it, and nobody is told, because others of their kinds go with their makers.
+func TestWhatAConfigMapOwnsIsNamedWhateverItIs(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	for _, path := range []string{"batch/v1/jobs", "apps/v1/replicasets"} {
+		s.make(t, path, "mine", "volumes", []any{ephemeral()})
+		s.own(t, path+"/mine", "v1", "ConfigMap", s.uid(t, "configmaps/other"))
+		s.make(t, path, "made", "volumes", []any{ephemeral()})
+	}
+	s.make(t, "batch/v1/cronjobs", "nightly", "terminationGracePeriodSeconds", 1)
+	s.own(t, "batch/v1/jobs/made", "batch/v1", "CronJob", s.uid(t, "batch/v1/cronjobs/nightly"))
+	s.own(t, "apps/v1/replicasets/made", "apps/v1", "Deployment", s.uid(t, "apps/v1/deployments/web"))
+	for asked, want := range map[string]string{
+		"configmaps/other:read,delete":    "shop:jobs.batch/mine:delete shop:persistentvolumeclaims/mine-*:delete shop:replicasets.apps/mine:delete",
+		"deployments.apps/web:delete":     "",
+		"cronjobs.batch/nightly:delete":   "",
+		"deployments.apps/*:read":         "",
+		"configmaps/settings:read,delete": "",
+	} {
+		if got := strings.Join(s.beyond(t, asked), " "); got != want {
+			t.Errorf("%s gives %q beyond; want %q", asked, got, want)
+		}
+	}
+	s.own(t, "apps/v1/replicasets/made", "apps/v1", "Deployment", s.uid(t, "configmaps/other")) // which is no Deployment, whatever it is called
+	if got := s.beyond(t, "configmaps/other:delete"); !slices.Contains(got, "shop:replicasets.apps/made:delete") {
+		t.Errorf("with an owner that is called a Deployment: %v beyond", got)
+	}
+	wall := s.wallOf(t, "deleting what goes along with it", "configmaps/settings:delete")
+	if !strings.Contains(wall.How, "nothing else is: no pods, Ingresses") {
+		t.Errorf("of what is not looked through, reviewers are told: %s", wall.How)
 	}
 }

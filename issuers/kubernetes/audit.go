@@ -118,7 +118,7 @@ func (i *Issuer) questions(a *audit) []*question {
 			})
 		}},
 		{what: "whether Pod Security is enforced", ask: func(ctx context.Context) (err error) {
-			a.level, err = i.levelProblem(ctx)
+			a.level, err = i.levelProblem(ctx, "")
 			return err
 		}},
 		{what: "whether the server goes by RBAC", ask: func(ctx context.Context) (err error) {

@@ -117,6 +117,7 @@ func (s *site) bypasses() map[string]attack {
 var possible = map[string]string{
 	"an image that does not run":                       "deploying something that does not work",
 	"code in a Deployment that has a Secret":           "the Secrets that a workload has, for code that is put into it",
+	"a pod with a Secret to pull images by":            "a Secret to pull images by (imagePullSecrets), for a new pod",
 	"overwrite a value of a ConfigMap":                 "overwriting what is in an object",
 	"scale a Deployment down to one":                   "taking a Deployment down to one pod",
 	"the template of a Deployment with a host's files": "deploying something that does not work",
@@ -129,6 +130,7 @@ var declared = map[string]string{
 	"code in a Deployment whose account may do everything":  "apps/v1/deployments/operator",
 	"code in a running pod whose account may do everything": "pods/operator",
 	"code in a StatefulSet that mounts a claim":             "persistentvolumeclaims/files",
+	"a pod of the name of a StatefulSet's next one":         "apps/v1/statefulsets/db",
 }
 
 // works holds a bypass that works to the description, and tells what that says of it.

@@ -23,11 +23,19 @@ func (g grant) runsAnything() bool {
 	return g.runsCode() && g.kind.name == "pods" && (g.all() || !g.name.IsPrefix())
 }
 
+// debugs tells whether a write brings containers into pods that are there.
+func (g grant) debugs() bool {
+	return g.actions.Has(broker.Write) && isDebugged(g.kind)
+}
+
 // carried is what code finds in the workloads into which it is put.
 type carried struct {
 	powers   []accountPower
 	believed bool     // a token or a certificate, made for another system than the cluster
 	claims   []string // "persistentvolumeclaims/files", sorted
+	drivers  []string // of volumes that can be written, sorted
+	classes  []string // of runtimes, sorted
+	sets     []string // "statefulsets.apps/db", whose next pod's name a new pod can have, sorted
 	jobs     bool     // a Job can be made
 	stopped  []string // "cronjobs.batch/backup", whose next Job's name one of them can have, sorted
 }
@@ -47,20 +55,22 @@ func (i *Issuer) carriedBy(ctx context.Context, a *audit, grants []grant, found 
 		if g.startsJobs() && found.makes(g) {
 			c.jobs, c.stopped = true, append(c.stopped, g.stops(found)...)
 		}
-		if !g.runsCode() {
-			continue
-		}
 		for name, w := range found.of(g.kind).there {
-			if g.name.Covers(broker.Resource(name)) {
+			switch {
+			case !g.name.Covers(broker.Resource(name)):
+			case g.runsCode():
 				c.add(name, w, accounts)
+			case g.debugs():
+				c.addClass(w.Spec.podSpec)
 			}
 		}
 		if g.runsAnything() && found.makes(g) {
 			a.addAccounts(accounts)
 			c.addAnything(found, i.kinds.makers(), accounts)
+			c.sets = append(c.sets, g.squats(found)...)
 		}
 	}
-	c.claims, c.stopped = sorted(c.claims), sorted(c.stopped)
+	c.claims, c.drivers, c.classes, c.sets, c.stopped = sorted(c.claims), sorted(c.drivers), sorted(c.classes), sorted(c.sets), sorted(c.stopped)
 	c.powers, err = i.powersOf(ctx, a, slices.Sorted(maps.Keys(accounts)))
 	return c, err
 }
@@ -79,10 +89,9 @@ func (c *carried) addAnything(found collections, makers []kind, accounts map[str
 
 // add takes in one workload, and the accounts that it names. What pods of the account default may do is judged for all that run pods.
 func (c *carried) add(name string, w workload, accounts map[string]bool) {
-	made := podName(name, true)
-	c.addPod(name, w.Spec.podSpec, accounts)
-	c.addPod(made, w.Spec.Template.Spec, accounts)
-	c.addPod(made, w.Spec.Job.Spec.Template.Spec, accounts)
+	for at, spec := range w.podSpecs() {
+		c.addPod(podName(name, at > 0), spec, accounts)
+	}
 	c.claims = append(c.claims, w.claimsOfReplicas(name)...)
 }
 
@@ -107,7 +116,17 @@ func (c *carried) addPod(name string, spec podSpec, accounts map[string]bool) {
 		if claim := v.claim(name); claim != "" {
 			c.claims = append(c.claims, named(claimsKind, claim)...)
 		}
+		if v.Driver.Name != "" && !v.Driver.ReadOnly {
+			c.drivers = append(c.drivers, v.Driver.Name)
+		}
 		c.believed = c.believed || v.isBelieved()
+	}
+	c.addClass(spec)
+}
+
+func (c *carried) addClass(spec podSpec) {
+	if spec.RuntimeClass != "" {
+		c.classes = append(c.classes, spec.RuntimeClass)
 	}
 }
 
@@ -194,5 +213,14 @@ func (i *Issuer) carriedWalls(c carried) []broker.WallFact {
 	if len(c.claims) > 0 {
 		claims.How, claims.Gives = "it may empty them, and there are some", i.deletes(c.claims)
 	}
-	return append([]broker.WallFact{account, claims}, i.cronWalls(c)...)
+	return slices.Concat([]broker.WallFact{account, claims, i.driverWall(c)}, i.squatWalls(c), i.cronWalls(c))
+}
+
+// driverWall is about volumes in which a template says itself what a driver mounts. Where that is, and whose, nobody here can tell.
+func (i *Issuer) driverWall(c carried) broker.WallFact {
+	wall := broker.WallFact{Stops: "what code destroys in volumes of drivers (csi) that its workload mounts", Wall: broker.WallNone, How: "it may empty those that are not read-only; nothing that may be written mounts one now"}
+	if len(c.drivers) > 0 {
+		wall.How, wall.Gives = "it may empty them, wherever they are, and there are some of "+some(c.drivers, mostNamed, ", "), i.loosened(broker.Delete)
+	}
+	return wall
 }

@@ -129,6 +129,7 @@ func TestDeployingIntoAWorkloadIsApprovedAsItsAccount(t *testing.T) {
 func TestPodsThatAreNotThereYetCountAsAnyOfTheNamespace(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
+	s.withoutSets(t)
 	if got := s.beyond(t, "pods/*:read,write", "pods/debug:write"); len(got) > 0 {
 		t.Errorf("where no account has rights and no claim is there: %v beyond", got)
 	}
@@ -157,12 +158,17 @@ func TestPodsThatAreNotThereYetHaveWhatTheirTemplatesHave(t *testing.T) {
 	token := map[string]any{"name": "t", "projected": map[string]any{"sources": []any{map[string]any{"serviceAccountToken": map[string]any{"path": "t", "audience": "sts.example.com"}}}}}
 	for _, kind := range []string{"apps/v1/deployments", "apps/v1/replicasets", "apps/v1/statefulsets", "apps/v1/daemonsets", "replicationcontrollers", "batch/v1/cronjobs", "batch/v1/jobs"} {
 		s := newSite(t)
+		s.withoutSets(t)
 		if err := s.Do(t.Context(), s.Token(), http.MethodPost, s.path("pods"), pod("there", nil), nil); err != nil {
 			t.Fatal(err)
 		}
 		s.make(t, kind, "nightly", "volumes", []any{token, ephemeral()})
+		want := []string{"shop:*:read,write,delete,admin", "shop:persistentvolumeclaims/nightly-*:delete"}
+		if kind == "apps/v1/statefulsets" {
+			want = append(want, "shop:statefulsets.apps/nightly:delete") // which such a pod can stop
+		}
 		for _, scope := range []string{"pods/*:read,write", "pods/nightly-1:write"} {
-			if got := s.beyond(t, scope); !slices.Equal(got, []string{"shop:*:read,write,delete,admin", "shop:persistentvolumeclaims/nightly-*:delete"}) {
+			if got := s.beyond(t, scope); !slices.Equal(got, want) {
 				t.Errorf("%s: %s gives %v beyond", kind, scope, got)
 			}
 		}

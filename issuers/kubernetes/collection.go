@@ -42,9 +42,9 @@ func (i *Issuer) wanted(grants []grant, watched []kind) collections {
 	all := collections{}
 	for _, g := range grants {
 		c := all.of(g.kind)
-		c.inside = c.inside || g.runsCode() || g.endsPods() || g.shrinks()
+		c.inside = c.inside || g.runsCode() || g.endsPods() || g.scales() || g.debugs()
 		switch name := string(g.name); {
-		case g.all() && !g.runsCode() && !g.mayOwn() && !g.shrinks():
+		case g.all() && !g.runsCode() && !g.mayOwn() && !g.scales() && !g.debugs():
 			c.counted = true
 		case g.name.IsPrefix():
 			c.listed = true
@@ -62,6 +62,8 @@ func (i *Issuer) wanted(grants []grant, watched []kind) collections {
 		}
 		if g.runsAnything() {
 			all.of(newKind(claimsKind)).listed = true
+		}
+		if g.runsAnything() || g.scalesAnything() {
 			for _, k := range i.kinds.makers() {
 				c := all.of(k)
 				c.listed, c.inside = true, true

@@ -4,6 +4,8 @@ import "github.com/hourkey/hourkey/broker"
 
 const cronKind = "cronjobs.batch"
 
+// Controllers that call what they make by names that are known beforehand stop where somebody else has the next one.
+//
 // A CronJob whose next Job is there already, and not its own, starts none: a nightly backup does not run. The name is known beforehand,
 // NAME-MINUTE (k8s.io/kubernetes, pkg/controller/cronjob, getJobName).
 
@@ -21,6 +23,31 @@ func (g grant) stops(found collections) []string {
 		}
 	}
 	return stopped
+}
+
+// A StatefulSet waits for a pod of the name of its next one, NAME-NUMBER, that is not its own, until somebody deletes that: nothing is scaled, and
+// nothing new is rolled out (k8s.io/kubernetes, pkg/controller/statefulset).
+
+// squats names the StatefulSets that a new pod could stop so.
+func (g grant) squats(found collections) []string {
+	var stopped []string
+	for name := range found.of(newKind(setsKind)).there {
+		if g.all() || numbered.MatchString(string(g.name)) && numbered.ReplaceAllString(string(g.name), "") == name {
+			stopped = append(stopped, named(setsKind, name)...)
+		}
+	}
+	return stopped
+}
+
+// squatWalls say that nothing stops it, where there are such sets.
+func (i *Issuer) squatWalls(c carried) []broker.WallFact {
+	if len(c.sets) == 0 {
+		return nil
+	}
+	return []broker.WallFact{{
+		Stops: "stopping a StatefulSet by a pod of the name that its next one would have", Wall: broker.WallNone,
+		How: "the set is neither scaled nor rolled out until somebody deletes that pod, also after the end: " + some(c.sets, mostNamed, ", "), Gives: i.deletes(c.sets),
+	}}
 }
 
 // cronWalls say that nothing stops it, where Jobs can be made.

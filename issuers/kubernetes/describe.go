@@ -72,6 +72,15 @@ func (i *Issuer) lookAround(ctx context.Context, a *audit, grants []grant, h *ho
 	if h.carried, err = i.carriedBy(ctx, a, grants, found); err != nil {
 		return nil, i.fault("looking at what the accounts of workloads may do", err)
 	}
+	h.priorities = i.priorities(grants, found)
+	if h.restricted { // else it holds no pod at all
+		if h.classes, err = i.notHeld(ctx, h.carried.classes); err != nil {
+			return nil, i.fault("trying whether Pod Security is enforced", err)
+		}
+	}
+	if h.versioned, err = i.versionedOf(ctx, a.groups, grants); err != nil {
+		return nil, i.fault("asking in which versions there are custom resources", err)
+	}
 	return found, nil
 }
 

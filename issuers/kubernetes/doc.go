@@ -36,9 +36,12 @@
 //
 // To deploy a service is to change its template, so no policy refuses that. The code runs as the account that the workload has, and with the claims
 // that it mounts: both are looked for in what may be written, and what the account may do, and the delete of the claims, is given in the description.
+// So is whatever else makes more of a write and is there already: volumes of drivers, a class of runtimes that Pod Security excepts, a priority, for
+// which pods of every namespace are ended (of what may be scaled as well).
 //
-// What no controller owns is taken over, and removed, by a new controller whose selector fits it. No policy sees that, so it is looked for,
-// and given in the description while there is some.
+// What no controller owns is taken over, and removed, by a new controller whose selector fits it; a CronJob or a StatefulSet is stopped by a Job or a
+// pod of the name of its next one; a custom resource loses fields by a write in another version. No policy sees any of it, so it is looked for, and
+// given in the description while there is some.
 //
 // Both are snapshots, and so is the audit: what somebody gives every account of the namespace, or a workload, while a lease lives, the lease has too.
 //

@@ -66,10 +66,10 @@ func (s *site) between(t *testing.T) *between {
 }
 
 // issuer is one that goes through b.
-func (b *between) issuer(t *testing.T, s *site) *kubernetes.Issuer {
+func (b *between) issuer(t *testing.T, s *site, plain ...string) *kubernetes.Issuer {
 	t.Helper()
 	config := s.config()
-	config.Settings.Server = b.URL
+	config.Settings.Server, config.Settings.Plain = b.URL, plain
 	config.Resolve = func(field, reference string) (broker.Secret, error) {
 		if field == "ca" {
 			return broker.NewSecret(string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: b.Certificate().Raw}))), nil

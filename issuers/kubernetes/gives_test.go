@@ -23,6 +23,7 @@ var powerful = []string{
 	"a Deployment with a volume of a driver (csi)", "a Deployment with a device of others (resource claim)",
 	"a pod with a folder of the machine (hostPath)", "a pod in the machine's network", "a privileged pod", "a pod with a priority over others",
 	"code in a Deployment whose account may do everything", "code in a running pod whose account may do everything",
+	"a Deployment with a Secret to pull images by",
 }
 
 // kindOfPath is what a scope calls the resource of an attack's path, if it is one of the namespace.
@@ -310,6 +311,7 @@ func TestWhatNobodyOwnsMakesANewControllerADelete(t *testing.T) {
 		t.Error("delete, where nothing can be taken over")
 	}
 	s.furnish(t)
+	s.withoutSets(t)
 	for scope, want := range map[string]bool{
 		"replicasets.apps/*:write": true, "replicasets.apps/new:write": true, "replicasets.apps/alone:write": false, "deployments.apps/*:write": true,
 		"deployments.apps/web:write": false, "statefulsets.apps/*:write": false, "configmaps/*:write": false, "pods/*:write": false, "replicasets.apps/*:read": false,

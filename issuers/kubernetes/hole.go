@@ -21,6 +21,9 @@ type holes struct {
 	loose      []string       // what a new controller could take over and remove
 	carried    carried        // what code finds in the workloads into which it is put
 	along      alongside      // what goes with what may be deleted
+	priorities []string       // what has a priority, and may be written or scaled
+	classes    []string       // of runtimes that are there, of which the level holds no pod
+	versioned  versioned      // plain data that is served in more than one version
 }
 
 // judge weighs the walls for what is asked. A hole of an audit from before this description began is looked at again; it gives the audit that

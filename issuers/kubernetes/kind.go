@@ -138,6 +138,12 @@ func isScaled(k kind) bool {
 	return k.sub == "scale" || runsPods(k) && k.name != "pods" && k.name != "jobs.batch"
 }
 func isConfig(k kind) bool { return k.name == "configmaps" }
+func isPod(k kind) bool    { return k.name == "pods" }
+
+// hasHistory tells whether former templates of it are kept, by which a rollout is undone.
+func hasHistory(k kind) bool {
+	return k.name == "deployments.apps" || k.name == setsKind || k.name == "daemonsets.apps"
+}
 
 func (i *Issuer) isPlain(k kind) bool { return slices.Contains(i.config.Settings.Plain, k.name) }
 

@@ -37,11 +37,14 @@ const noDefault = "it cannot be tried, because the namespace has no account defa
 
 // levelProblem says why the namespace's label of the restricted Pod Security level would be worth nothing: a server can leave the level
 // out, or make an exception of a namespace, and nobody sees it in either. So it is tried, as a dry run, with a pod that this level
-// alone refuses.
-func (i *Issuer) levelProblem(ctx context.Context) (string, error) {
+// alone refuses: one of the usual class of runtimes, which is called "", or of another.
+func (i *Issuer) levelProblem(ctx context.Context, class string) (string, error) {
+	spec := map[string]any{"containers": []any{map[string]any{"name": "probe", "image": "probe"}}}
+	if class != "" {
+		spec["runtimeClassName"] = class
+	}
 	err := i.client.dryRun(ctx, i.inNamespace(corePath, "pods"), map[string]any{
-		"apiVersion": "v1", "kind": "Pod", "metadata": metadata{Name: leasesProbe},
-		"spec": map[string]any{"containers": []any{map[string]any{"name": "probe", "image": "probe"}}},
+		"apiVersion": "v1", "kind": "Pod", "metadata": metadata{Name: leasesProbe}, "spec": spec,
 	})
 	r, answered := asRefusal(err)
 	switch {
@@ -55,6 +58,28 @@ func (i *Issuer) levelProblem(ctx context.Context) (string, error) {
 		return fmt.Sprintf("the broker cannot try it by making a pod as a dry run: %.200q", r.Message), nil
 	}
 	return "", err
+}
+
+// mostClasses is how many classes of runtimes one description tries.
+const mostClasses = 8
+
+// notHeld gives those of some classes of runtimes for which the level holds nothing: a server can make an exception of a class. One that is
+// not tried is not held, nor one that is not there, of which there can be no pod to try.
+func (i *Issuer) notHeld(ctx context.Context, classes []string) ([]string, error) {
+	var open []string
+	for at, class := range classes {
+		problem := "it is not tried"
+		if at < mostClasses {
+			var err error
+			if problem, err = i.levelProblem(ctx, class); err != nil {
+				return nil, err
+			}
+		}
+		if problem != "" {
+			open = append(open, class)
+		}
+	}
+	return open, nil
 }
 
 // explainLevel adds to a refusal that the level is set and not enforced.

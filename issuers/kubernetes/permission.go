@@ -46,6 +46,9 @@ func (i *Issuer) needs(grants []grant) []need {
 		if g.runsAnything() {
 			needs = append(needs, i.podNeeds()...)
 		}
+		if g.scalesAnything() {
+			needs = append(needs, i.makerNeeds()...)
+		}
 		if g.startsJobs() {
 			needs = append(needs, need{"list", "batch", "cronjobs", ""})
 		}
@@ -55,7 +58,12 @@ func (i *Issuer) needs(grants []grant) []need {
 
 // podNeeds are the permissions to look through whatever a pod that is not there yet can have.
 func (i *Issuer) podNeeds() []need {
-	needs := []need{{"list", "", claimsKind, ""}}
+	return append(i.makerNeeds(), need{"list", "", claimsKind, ""})
+}
+
+// makerNeeds are the permissions to look through whatever makes pods.
+func (i *Issuer) makerNeeds() []need {
+	var needs []need
 	for _, k := range i.kinds.makers() {
 		needs = append(needs, need{"list", k.group, k.resource, ""})
 	}

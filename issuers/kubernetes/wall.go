@@ -23,7 +23,10 @@ func (i *Issuer) walls(grants []grant, h holes) []broker.WallFact {
 		facts = append(facts, i.machineWall(h))
 	}
 	if anyOf(grants, broker.Write, runsPods) {
-		facts = append(facts, i.podWalls(h)...)
+		facts = append(facts, i.podWalls(grants, h)...)
+	}
+	if slices.ContainsFunc(grants, grant.takesRoom) {
+		facts = append(facts, i.roomWalls(h.priorities)...)
 	}
 	if anyOf(grants, broker.Admin, isInPod) {
 		inPods := slices.DeleteFunc(slices.Clone(grants), func(g grant) bool { return !g.actions.Has(broker.Admin) || !isInPod(g.kind) })
@@ -75,13 +78,14 @@ func (i *Issuer) policyWalls() []policyWall {
 		{"scaling to zero, or a StatefulSet down", refuses, kinds(isScaled), broker.Delete},
 		{"removing keys of a ConfigMap", refuses, kinds(isConfig), broker.Delete},
 		{"changing what pods trust (" + trusted + ")", "the admission policy refuses it", isTrusted, broker.Admin},
-		{"removing fields of a custom resource", refuses + ", for its own fields and those of its spec; deeper ones can be overwritten", kinds(i.isPlain), broker.Delete},
+		{"removing fields of a custom resource", refuses + ", for its own fields and those of its spec; deeper ones can be overwritten and removed", kinds(i.isPlain), broker.Delete},
 		{"ending pods by labels, deadlines, tolerations and the counting of a StatefulSet", refuses, kinds(runsPods), broker.Delete},
 		{"data of claims that a pod did not have", "the admission policy refuses to mount one to who may not delete claims, and to make one to who may not make claims", kinds(runsPods), broker.Delete | broker.Admin},
 		{"Secrets that a pod or a template did not have", "the admission policy refuses to give it one to who may not read secrets", kinds(runsPods), broker.Admin},
 		{"choosing machines by name, labels and taints", "the admission policy refuses it, but for the kind of processor and system", kinds(runsPods), broker.Admin},
 		{"keeping pods of other namespaces off machines by affinity", "the admission policy refuses to be far from, or near to, pods of other namespaces", kinds(runsPods), broker.Delete | broker.Admin},
-		{"getting around Pod Security by a class of runtimes", "the admission policy refuses to choose one", kinds(runsPods), broker.Admin},
+		{"getting around Pod Security by a class of runtimes that a pod did not have", "the admission policy refuses to choose one", kinds(runsPods), broker.Admin},
+		{"choosing a priority, for which pods of every namespace are ended", "the admission policy refuses it", kinds(runsPods), broker.Delete | broker.Admin},
 		{"calls that a machine makes for a pod, to a host of one's choice", "the admission policy refuses a host in probes and hooks", kinds(runsPods), broker.Admin},
 		{"volumes of drivers (csi) and devices that a pod did not have", "the admission policy refuses to bring one in", kinds(runsPods), broker.Delete | broker.Admin},
 	}
@@ -107,6 +111,7 @@ func (i *Issuer) writeWalls(grants []grant, h holes) []broker.WallFact {
 		}
 		facts = append(facts, fact)
 	}
+	facts = append(facts, i.versionWalls(h.versioned)...)
 	facts = append(facts, broker.WallFact{Stops: "overwriting what is in an object", Wall: broker.WallNone, How: "update and patch can set every field to another value"})
 	if anyOf(grants, broker.Write, isScaled) {
 		facts = append(facts, broker.WallFact{Stops: "taking a Deployment down to one pod", Wall: broker.WallNone, How: "the admission policy refuses zero alone"})
@@ -122,13 +127,19 @@ func (i *Issuer) writeWalls(grants []grant, h holes) []broker.WallFact {
 // machineWall is about containers that a lease brings in, in a pod of its own or in one that is there.
 func (i *Issuer) machineWall(h holes) broker.WallFact {
 	machine := broker.WallFact{Stops: "pods that take over their machine", Wall: broker.WallNative, How: "the namespace enforces the restricted Pod Security level"}
-	if !h.restricted {
-		machine.Wall, machine.How, machine.Gives = broker.WallNone, "the namespace does not enforce the restricted Pod Security level", i.loosened(broker.Delete|broker.Admin)
+	switch {
+	case !h.restricted:
+		machine.Wall, machine.How = broker.WallNone, "the namespace does not enforce the restricted Pod Security level"
+	case len(h.classes) > 0:
+		machine.Wall, machine.How = broker.WallNone, "the level does not hold pods of a class of runtimes that is there: "+some(h.classes, mostNamed, ", ")
+	}
+	if machine.Wall == broker.WallNone {
+		machine.Gives = i.loosened(broker.Delete | broker.Admin)
 	}
 	return machine
 }
 
-func (i *Issuer) podWalls(h holes) []broker.WallFact {
+func (i *Issuer) podWalls(grants []grant, h holes) []broker.WallFact {
 	identity := broker.WallFact{Stops: "choosing another account for a pod", Wall: broker.WallNative, How: "the admission policy lets new pods have the account default alone, and others keep theirs"}
 	switch {
 	case h.noPolicy:
@@ -141,8 +152,13 @@ func (i *Issuer) podWalls(h holes) []broker.WallFact {
 		taking.How, taking.Gives = "a new controller takes over pods and ReplicaSets that its selector fits, and there are some", i.deletes(h.loose)
 	}
 	facts := append([]broker.WallFact{identity, taking}, i.carriedWalls(h.carried)...)
+	if anyOf(grants, broker.Write, isPod) {
+		facts = append(facts, broker.WallFact{Stops: "a Secret to pull images by (imagePullSecrets), for a new pod", Wall: broker.WallNone, How: "the server gives pods those of their account, so the admission policy cannot tell which were chosen: a pod may be given any, and runs what is behind it"})
+	}
+	if anyOf(grants, broker.Write, hasHistory) {
+		facts = append(facts, broker.WallFact{Stops: "pushing out what a rollout could go back to", Wall: broker.WallNone, How: "the cluster keeps revisionHistoryLimit former templates (10, unless it says otherwise): as many changes push out all that were there"})
+	}
 	return append(facts,
-		broker.WallFact{Stops: "taking the room on machines", Wall: broker.WallNone, How: "replicas and requests take what is free, for every namespace; quotas hold them"},
 		broker.WallFact{Stops: "the traffic of a Service, for pods with its labels", Wall: broker.WallNone, How: "a Service sends traffic to every pod that bears its labels"},
 		broker.WallFact{Stops: "the Secrets that a workload has, for code that is put into it", Wall: broker.WallNone, How: "code reads what its pod has, one that holds an account's token as well"},
 		broker.WallFact{Stops: "what deployed code does after the end", Wall: broker.WallNone, How: "it runs on, with its account and its network, until somebody takes it away"},

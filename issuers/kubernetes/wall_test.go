@@ -1,6 +1,7 @@
 package kubernetes_test
 
 import (
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -122,9 +123,12 @@ func TestWhatStreamsIsRefusedUnlessAccepted(t *testing.T) {
 	}
 }
 
-// grantBroker gives the broker's account more rules in staging.
+// grantBroker gives the broker's account more rules in staging, and waits until the server, which learns of them a moment late, goes by them.
 func (s *site) grantBroker(t *testing.T, rules ...string) {
 	t.Helper()
+	marker := fmt.Sprintf("m%d", serial.Add(1))
+	rules = append(slices.Clone(rules), "- {apiGroups: [marker.example], resources: ["+marker+"], verbs: [get]}")
+	defer s.awaitRule(t, marker)
 	s.Apply(t, `
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
@@ -138,6 +142,19 @@ metadata: {name: more, namespace: `+s.staging+`}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: more}
 subjects: [{kind: ServiceAccount, name: `+s.staging+`, namespace: hourkey}]
 `)
+}
+
+func (s *site) awaitRule(t *testing.T, marker string) {
+	t.Helper()
+	review := map[string]any{"spec": map[string]any{
+		"user":               "system:serviceaccount:hourkey:" + s.staging,
+		"resourceAttributes": map[string]any{"namespace": s.staging, "group": "marker.example", "resource": marker, "verb": "get"},
+	}}
+	issuertest.Until(t, func() bool {
+		var answer struct{ Status struct{ Allowed bool } }
+		err := s.Do(t.Context(), s.Token(), http.MethodPost, "/apis/authorization.k8s.io/v1/subjectaccessreviews", review, &answer)
+		return err == nil && answer.Status.Allowed
+	})
 }
 
 // In a namespace that does not enforce the restricted level, a pod can take over its machine.

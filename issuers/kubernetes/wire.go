@@ -34,7 +34,7 @@ type object struct {
 	Metadata   metadata `json:"metadata"`
 }
 
-// workload is what is read of an object: its metadata and, of what runs pods, who those run as and what they mount.
+// workload is what is read of an object: its metadata and, of what runs pods, who those run as, what they mount, and what comes with them.
 type workload struct {
 	object
 	Spec struct {
@@ -53,13 +53,21 @@ type workload struct {
 	} `json:"spec"`
 }
 
+// podSpecs are those of a pod, of a template, and of a CronJob's: all but one are empty.
+func (w workload) podSpecs() []podSpec {
+	return []podSpec{w.Spec.podSpec, w.Spec.Template.Spec, w.Spec.Job.Spec.Template.Spec}
+}
+
 type template struct {
 	Spec podSpec `json:"spec"`
 }
 
 type podSpec struct {
-	Account string   `json:"serviceAccountName"`
-	Volumes []volume `json:"volumes"`
+	Account       string   `json:"serviceAccountName"`
+	Volumes       []volume `json:"volumes"`
+	RuntimeClass  string   `json:"runtimeClassName"`
+	PriorityClass string   `json:"priorityClassName"`
+	Priority      *int     `json:"priority"` // of a pod, as the server has worked it out
 }
 
 type volume struct {
@@ -68,6 +76,10 @@ type volume struct {
 		Name string `json:"claimName"`
 	} `json:"persistentVolumeClaim"`
 	Ephemeral *struct{} `json:"ephemeral"`
+	Driver    struct {
+		Name     string `json:"driver"`
+		ReadOnly bool   `json:"readOnly"`
+	} `json:"csi"`
 	Projected struct {
 		Sources []struct {
 			Token struct {
