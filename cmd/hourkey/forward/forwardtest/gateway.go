@@ -122,11 +122,11 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: "+api.UpgradeTunnel+"\r\n\r\n")
 	g.mu.Lock()
 	g.conns[conn] = true
 	g.opened = append(g.opened, host+map[bool]string{true: " plain"}[plain])
 	g.mu.Unlock()
+	_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: "+api.UpgradeTunnel+"\r\n\r\n")
 	tunnel := net.Conn(&tunnel{Conn: conn, buffered: buffered.Reader, closed: func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
