@@ -30,6 +30,11 @@ func refused(w *brokertest.World, request broker.Request, err error, code broker
 	if w.Events(broker.EventReviewRefused) != 1 {
 		w.Fatalf("%d refusals recorded, want 1", w.Events(broker.EventReviewRefused))
 	}
+	for _, e := range w.Store.Log() { // a statement may be long, and whoever signs wrongly does so again and again
+		if e.Type == broker.EventReviewRefused && len(e.Data) > 1000 {
+			w.Errorf("a refusal is a line of %d bytes", len(e.Data))
+		}
+	}
 	if _, err := w.Collect(w.Context(), w.Agent, request.ID); err == nil {
 		w.Fatal("collected all the same")
 	}

@@ -96,10 +96,11 @@ func uidOf(info fs.FileInfo) int {
 	return int(stat.Uid)
 }
 
-// runAs is a command that root runs as another user, with the environment of the service where a file has it.
+// runAs is a command that root runs as another user, with the environment of the service where a file has it. Root's own
+// shell reads that file. The attack: a hourkey.yaml and an environment of an agent's, in a folder where root runs something.
 func runAs(user, group, environment string, command []string) string {
 	line := shellLine(slices.Concat([]string{"setpriv", "--reuid", user, "--regid", group, "--init-groups"}, command)...)
-	if _, err := os.Stat(environment); err != nil {
+	if err := config.NewGuard().Check(environment); err != nil {
 		return line
 	}
 	return "(set -a; . " + shellLine(environment) + "; exec " + line + ")"

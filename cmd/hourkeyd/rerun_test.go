@@ -44,6 +44,12 @@ func TestRootIsToldToRunItAsTheBrokersUser(t *testing.T) {
 	if got := m.adviseRoot(os.Getuid()); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
+	if err := os.Chmod(filepath.Join(s.dir, "environment"), 0o666); err != nil { // the attack
+		t.Fatal(err)
+	}
+	if got := m.adviseRoot(os.Getuid()); strings.Contains(got, "set -a") || !strings.Contains(got, "setpriv") {
+		t.Errorf("root's shell reads a file that anybody can write: %s", got)
+	}
 	if got := m.adviseRoot(os.Getuid() + 1); got != "" {
 		t.Errorf("a file of another than the broker's user: %s", got)
 	}

@@ -178,6 +178,15 @@ func TestATokenIssuerThatComesBackIsAskedAgain(t *testing.T) {
 	if got := b.liar.Asked(discoveryPath); got != 3 {
 		t.Errorf("it was asked %d times in all", got)
 	}
+	if err := b.sso.Use(&b.settings); err != nil { // a reload, because its endpoints moved
+		t.Fatal(err)
+	}
+	if _, err := b.signOn(SignOn{}, alice()); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.liar.Asked(discoveryPath); got != 4 {
+		t.Errorf("after a reload it was asked %d times in all", got)
+	}
 }
 
 func TestManyWhoWaitForASlowTokenIssuerAskItOnce(t *testing.T) {

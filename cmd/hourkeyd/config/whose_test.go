@@ -104,4 +104,8 @@ func TestMissingVariableOfAServiceNamesItsFile(t *testing.T) {
 	if !strings.HasPrefix(next(t, err), "NOT_SET='…' belongs into "+file+", ") || !strings.HasSuffix(next(t, err), "set -a; . "+file) {
 		t.Errorf("got %s", next(t, err))
 	}
+	must(t, os.Chmod(file, 0o666)) // the attack: somebody else wrote what root's shell is to read
+	if _, err = secretsIn(root).Resolve("env:NOT_SET"); strings.Contains(next(t, err), file) {
+		t.Errorf("got %s", next(t, err))
+	}
 }
