@@ -301,8 +301,10 @@ func (b *Broker) useUp(ctx context.Context, cfg *Configuration, u use, request R
 		if b.Configuration().Hash != request.Config {
 			return stale("the configuration changed since this was approved")
 		}
-		if back, err := calledBack(tx, request); err != nil || back {
-			return errors.Join(err, stale("a lease of this task was ended by a human"))
+		if back, err := calledBack(tx, request); err != nil {
+			return err
+		} else if back {
+			return stale("a lease of this task was ended by a human")
 		}
 		lease := Lease{ID: u.Lease.ID}
 		if err := tx.Load(&lease); err != nil {
